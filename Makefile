@@ -1,0 +1,65 @@
+# The verbs. CI calls only these, so what runs there runs here.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+EXAMPLE ?= all
+# Two threads on a shared core can cost forty times one: the stages set their own.
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+export DVC_NO_ANALYTICS := 1
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-test data repro test lint types contracts unit compile examples golden clean
+
+help: ## List every verb with one line each
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+install: $(VENV)/installed ## Make the environment: .venv with every version pinned
+
+$(VENV)/installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip==26.1
+	$(BIN)/python -m pip install --quiet -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps -e .
+	@touch $@
+
+install-test: $(VENV)/installed-test ## The same environment with the test extras
+
+$(VENV)/installed-test: $(VENV)/installed requirements-test.lock
+	$(BIN)/python -m pip install --quiet -r requirements-test.lock
+	@touch $@
+
+data: install ## Fetch the data that data.dvc names
+	dvc pull --quiet data.dvc
+
+repro: data ## Run every stage that is not up to date, and name what it made
+	dvc repro
+	python -m graphmill.evaluate
+
+lint: install-test ## Style
+	ruff check .
+	ruff format --check .
+
+types: install-test ## Types
+	mypy
+
+contracts: install-test ## Who may import whom
+	lint-imports
+
+unit: install-test ## The whole test suite
+	python -m pytest
+
+test: lint types contracts unit ## Lint, types, import contracts and the whole test suite
+
+compile: install ## Write the pipelines as YAML into compiled/
+	python -m pipelines compile
+
+golden: install ## Rewrite the compiled pipelines that the tests compare with
+	GRAPHMILL_IMAGE=graphmill-stage:golden python -m pipelines compile --output tests/golden
+
+examples: install ## Run the public data sets (EXAMPLE=tolokers for one) and print them beside the published figures
+	python -m examples $(EXAMPLE)
+
+clean: ## Remove what the stages made: artifacts, registry, compiled pipelines
+	rm -rf artifacts registry compiled

@@ -1,0 +1,15 @@
+"""Interface of the stage `drift`."""
+
+from kfp.dsl import Dataset, Input, Model, Output
+
+from components.stage import stage
+
+
+@stage
+def drift(
+    model: Input[Model], graph: Input[Dataset], features: Input[Dataset], params: dict, drift_report: Output[Dataset]
+) -> str:
+    """Compare the newest period with the past; the answer is `retrain`, `watch`, `ok` or `page`."""
+    from graphmill import drift as work
+
+    return work.run(model.path, graph.path, features.path, drift_report.path, work.Params.parse(params, "drift"))

@@ -1,0 +1,13 @@
+"""Interface of the stage `train`."""
+
+from kfp.dsl import Dataset, Input, Model, Output
+
+from components.stage import stage
+
+
+@stage
+def train(graph: Input[Dataset], features: Input[Dataset], params: dict, model: Output[Model]):
+    """Train the network and its control models."""
+    from graphmill import train as work
+
+    work.run(graph.path, features.path, model.path, work.Params.parse(params, "train"))

@@ -1,0 +1,162 @@
+"""Artifacts: folders that appear whole or not at all, and are read only when unaltered."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from graphmill.errors import UserError
+
+FORMAT = 1
+LINEAGE = "lineage.json"
+
+
+@dataclass
+class Draft:
+    """An artifact that is being written: files go into ``folder``, facts into ``manifest``."""
+
+    folder: Path
+    manifest: dict[str, Any] = field(default_factory=dict)
+    lineage: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An artifact that was read and verified; ``digest`` identifies its content."""
+
+    path: Path
+    kind: str
+    manifest: dict[str, Any]
+    digest: str
+    lineage: dict[str, Any]
+
+
+@contextmanager
+def write(path: str | Path, kind: str) -> Iterator[Draft]:
+    """Write the artifact ``kind`` at ``path``: into a hidden sibling first, then one rename.
+
+    What stood at ``path`` before stays until the new one is whole; a failed or killed writer leaves only
+    the hidden sibling, which the next writer clears.
+
+    Raises:
+        UserError: when the disk is full or the folder cannot be written.
+    """
+    target = Path(path)
+    partial = target.parent / f".{target.name}.partial"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove(partial)
+        partial.mkdir()
+        draft = Draft(partial)
+        yield draft
+        _seal(draft, kind)
+        _replace(partial, target)
+    except OSError as error:
+        raise UserError(f"{target}: cannot be written: {error.strerror or error} ({error.filename})") from error
+    finally:
+        _remove(partial)
+
+
+def read(path: str | Path, kind: str) -> Artifact:
+    """Open the artifact ``kind`` at ``path`` after checking every file against its manifest.
+
+    Raises:
+        UserError: naming the missing or altered file, and what to run.
+    """
+    folder = Path(path)
+    advice = f"run the stage that writes {kind!r} again"
+    try:
+        content = (folder / f"{kind}.json").read_bytes()
+        manifest = json.loads(content)
+        files = manifest["files"]
+    except FileNotFoundError:
+        raise UserError(f"{folder}: no {kind} here ({kind}.json is missing); {advice}") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{folder / kind}.json: damaged; {advice}") from None
+    if manifest.get("format") != FORMAT:
+        raise UserError(f"{folder}: format {manifest.get('format')}, this version reads {FORMAT}; {advice}")
+    if list_files(folder, kind) != sorted(files):
+        odd = sorted(set(list_files(folder, kind)) ^ set(files))
+        raise UserError(f"{folder / odd[0]}: {'missing' if odd[0] in files else 'not in the manifest'}; {advice}")
+    for name, digest in files.items():
+        if file_digest(folder / name) != digest:
+            raise UserError(f"{folder / name}: altered since it was written (its digest differs); {advice}")
+    return Artifact(folder, kind, manifest, digest_of(content), _lineage(folder, digest_of(content), advice))
+
+
+def list_files(folder: Path, kind: str) -> list[str]:
+    """Names of all files of an artifact, relative and sorted, without its manifest and lineage."""
+    names = (item.relative_to(folder).as_posix() for item in folder.rglob("*") if item.is_file())
+    return sorted(name for name in names if name not in (f"{kind}.json", LINEAGE))
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def digest_of(content: bytes) -> str:
+    """SHA-256 of bytes, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def to_json(value: Any) -> str:
+    """JSON that is equal for equal values: sorted keys, no NaN, a newline at the end."""
+    return json.dumps(value, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def write_text(path: Path, content: str) -> None:
+    """Replace a single file atomically."""
+    partial = path.parent / f".{path.name}.partial"
+    partial.write_text(content, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def _seal(draft: Draft, kind: str) -> None:
+    files = {name: file_digest(draft.folder / name) for name in list_files(draft.folder, kind)}
+    content = to_json({**draft.manifest, "kind": kind, "format": FORMAT, "files": files})
+    (draft.folder / f"{kind}.json").write_text(content, encoding="utf-8")
+    if draft.lineage is not None:
+        lineage = {**draft.lineage, "kind": kind, "digest": digest_of(content.encode())}
+        sealed = to_json({**lineage, "seal": digest_of(to_json(lineage).encode())})
+        (draft.folder / LINEAGE).write_text(sealed, encoding="utf-8")
+
+
+def _lineage(folder: Path, digest: str, advice: str) -> dict[str, Any]:
+    """The lineage that belongs to the content ``digest``, as it was written; empty where there is none."""
+    file = folder / LINEAGE
+    if not file.exists():
+        return {}
+    try:
+        content = file.read_text(encoding="utf-8")
+        lineage: dict[str, Any] = json.loads(content)
+        unsealed = {key: value for key, value in lineage.items() if key != "seal"}
+        whole = lineage["seal"] == digest_of(to_json(unsealed).encode()) and content == to_json(lineage)
+        if whole and lineage["digest"] == digest:
+            return lineage
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass
+    raise UserError(f"{file}: altered since it was written, or of another artifact; {advice}")
+
+
+def _replace(partial: Path, target: Path) -> None:
+    """Two renames: between them a reader finds nothing, never a mixture."""
+    old = target.parent / f".{target.name}.old"
+    _remove(old)
+    if target.exists():
+        os.rename(target, old)
+    os.rename(partial, target)
+    _remove(old)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    elif path.exists() or path.is_symlink():
+        path.unlink()

@@ -1,0 +1,96 @@
+"""Which part of each split an example belongs to: train, validation, test or none."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedKFold, train_test_split
+
+from graphmill.clock import Clock, moment
+from graphmill.errors import UserError
+from graphmill.task import ColumnSplit, RandomSplit, Task, TemporalSplit
+
+PARTS = ("train", "validation", "test")
+Parts = NDArray[np.object_]
+
+
+def assign(examples: pd.DataFrame, task: Task, clock: Clock) -> pd.DataFrame:
+    """Add ``split_0`` … with the part of every example.
+
+    Raises:
+        UserError: for a part that is empty or has a single class, with how the times or values lie.
+    """
+    split = task.split
+    if isinstance(split, TemporalSplit):
+        parts = [_temporal(examples, split, clock)]
+    elif isinstance(split, RandomSplit):
+        parts = _random(examples, split)
+    else:
+        parts = [_column(examples, split, name) for name in split.columns]
+    for place, part in enumerate(parts):
+        part[examples["label"].isna().to_numpy()] = "none"
+        _check(examples, part, f"split_{place}" if len(parts) > 1 else "task.split")
+    columns = {f"split_{place}": part for place, part in enumerate(parts)}
+    kept = examples.drop(columns=list(columns), errors="ignore")
+    return pd.concat([kept, pd.DataFrame(columns, index=examples.index)], axis=1)
+
+
+def _temporal(examples: pd.DataFrame, split: TemporalSplit, clock: Clock) -> Parts:
+    """The gap between the parts is what the delay of the labels asks for: none may be used before known."""
+    train_end = moment(split.train_end, clock, "task.split.train_end")
+    validation_end = moment(split.validation_end, clock, "task.split.validation_end")
+    if train_end >= validation_end:
+        raise UserError("task.split: train_end must be before validation_end")
+    time, known = examples["time"].to_numpy(), examples["known"].to_numpy()
+    part = np.full(len(examples), "none", object)
+    part[(time < train_end) & (known <= train_end)] = "train"
+    part[(time >= train_end) & (time < validation_end) & (known <= validation_end)] = "validation"
+    part[time >= validation_end] = "test"
+    return part
+
+
+def _random(examples: pd.DataFrame, split: RandomSplit) -> list[Parts]:
+    labelled = np.flatnonzero(examples["label"].notna().to_numpy())
+    label = examples["label"].to_numpy(dtype=object)[labelled].astype(bool)
+    try:
+        if split.folds is None:
+            rest, test = train_test_split(labelled, test_size=split.test, stratify=label, random_state=split.seed)
+            return [_random_parts(examples, split, rest, test)]
+        folds = StratifiedKFold(split.folds, shuffle=True, random_state=split.seed)
+        pairs = list(folds.split(labelled, label))
+        return [_random_parts(examples, split, labelled[rest], labelled[test]) for rest, test in pairs]
+    except ValueError as error:
+        raise UserError(f"task.split: {len(labelled)} labelled examples cannot be split: {error}") from None
+
+
+def _random_parts(
+    examples: pd.DataFrame, split: RandomSplit, rest: NDArray[np.int64], test: NDArray[np.int64]
+) -> Parts:
+    label = examples["label"].to_numpy(dtype=object)[rest].astype(bool)
+    train, validation = train_test_split(
+        rest, test_size=split.validation, stratify=label, random_state=split.seed
+    )
+    part = np.full(len(examples), "none", object)
+    part[train], part[validation], part[test] = "train", "validation", "test"
+    return part
+
+
+def _column(examples: pd.DataFrame, split: ColumnSplit, name: str) -> Parts:
+    values = examples[name].astype("string").fillna("").to_numpy(dtype=object)
+    part = np.full(len(examples), "none", object)
+    for target in PARTS:
+        part[values == getattr(split, target)] = target
+    return part
+
+
+def _check(examples: pd.DataFrame, part: Parts, name: str) -> None:
+    label = examples["label"].to_numpy(dtype=object)
+    for target in PARTS:
+        values = set(label[part == target])
+        if not values:
+            raise UserError(
+                f"{name}: the {target} part is empty; of {len(part):,} examples "
+                + ", ".join(f"{(part == other).sum():,} are {other}" for other in (*PARTS, "none"))
+                + "; check the split's moments or values against the data"
+            )
+        if len(values) == 1:
+            raise UserError(f"{name}: every label of the {target} part is {values.pop()}; move its borders")

@@ -1,0 +1,182 @@
+"""Reading a features folder, and a node's state as of any moment: the same for training and serving."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from graphmill import artifact
+from graphmill.clock import ALWAYS, day
+from graphmill.features import structure
+from graphmill.features.columns import Field
+from graphmill.features.transforms import Transform
+from graphmill.features.windows import Window, label_lookup, lookup
+from graphmill.graph.store import Graph
+
+Ids = NDArray[np.int32]
+Times = NDArray[np.int64]
+Matrix = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Features:
+    """Raw values of nodes and edges, windows, examples and the transforms fitted for each split."""
+
+    artifact: artifact.Artifact
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Features":
+        """Verify and open a features folder.
+
+        Raises:
+            UserError: when the folder is missing, partial or altered.
+        """
+        return cls(artifact.read(path, "features"))
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """Content of features.json."""
+        return self.artifact.manifest
+
+    @property
+    def split_count(self) -> int:
+        """Number of splits."""
+        return int(self.manifest["splits"])
+
+    @cached_property
+    def examples(self) -> pd.DataFrame:
+        """The examples, as ``features.examples.build`` describes them."""
+        frame = pd.read_parquet(self.artifact.path / "examples.parquet")
+        return frame.assign(label=frame["label"].astype("boolean"))
+
+    @cached_property
+    def columns(self) -> dict[str, list[Field]]:
+        """Raw columns of each node type."""
+        return _fields(self.manifest["columns"])
+
+    @cached_property
+    def edge_columns(self) -> dict[str, list[Field]]:
+        """Raw columns of each edge table."""
+        return _fields(self.manifest["edge_columns"])
+
+    @cached_property
+    def nodes(self) -> dict[str, Matrix]:
+        """Raw values of each node type: float32 ``[N, columns]``, memory-mapped."""
+        return {node: self._matrix(f"nodes/{node}") for node in self.columns}
+
+    @cached_property
+    def edges(self) -> dict[str, Matrix]:
+        """Raw values of each edge table: float32 ``[E, columns]``, memory-mapped."""
+        return {edge: self._matrix(f"edges/{edge}") for edge in self.edge_columns}
+
+    @cached_property
+    def windows(self) -> list[Window]:
+        """The windows, in the order of the state."""
+        return [Window.parse(item, "features.windows") for item in self.manifest["windows"]]
+
+    def transforms(self, split: int) -> dict[str, dict[str, list[Transform]]]:
+        """Fitted transforms of a split: ``nodes``, ``state`` and ``edges``, by type."""
+        return parse_transforms(self.manifest["transforms"][split])
+
+    def state_fields(self, graph: Graph, node: str) -> list[Field]:
+        """What ``state`` returns for a node type, column by column."""
+        return [Field(name=name, kind="numeric", scale="log") for name in self.state_names(graph, node)]
+
+    def state_names(self, graph: Graph, node: str) -> list[str]:
+        """Names of the point-in-time values of a node type."""
+        names = ["age"] if graph.schema.nodes[node].time else []
+        names += [f"{name}.age" for name in self.manifest["times"].get(node, [])]
+        names += [f"degree.{name}" for name in graph.incoming(node)]
+        for window in self._windows_of(graph, node):
+            names += window.names() + window.label_names()
+        if node in structure.node_types(graph):
+            names += self.manifest["structure"]["names"]
+        return names
+
+    def state(self, graph: Graph, node: str, ids: Ids, times: Times, split: int = 0) -> Matrix:
+        """Point-in-time values: ages, degrees, windows, structure, each from strictly before its time.
+
+        Args:
+            graph: the graph (or a shuffled one).
+            node: the node type.
+            ids: int32 ``[n]``.
+            times: int64 ``[n]``.
+            split: whose known labels count, where the split decides that.
+
+        Returns:
+            float32 ``[n, len(state_names)]``, raw; NaN where there is nothing to speak of.
+        """
+        parts = self._ages(graph, node, ids, times)
+        for name in graph.incoming(node):
+            parts.append(graph.relations[name].degree(ids, times).astype(np.float32)[:, None])
+        for window in self._windows_of(graph, node):
+            adjacency = graph.relations[window.over]
+            prefix = self._matrix(f"windows/{window.over}") if window.columns else None
+            parts.append(lookup(window, adjacency, prefix, ids, times, graph.clock, day(graph.clock)))
+            if window.known_label:
+                labels = self._labels(window.over, split)
+                parts.append(label_lookup(window, labels, ids, times, graph.clock))
+        if node in structure.node_types(graph) and self.manifest["structure"]["names"]:
+            when = np.array(self.manifest["structure"]["moments"], np.int64)
+            parts.append(structure.lookup(self._matrix(f"structure/{node}"), when, ids, times))
+        return np.concatenate(parts, axis=1) if parts else np.empty((len(ids), 0), np.float32)
+
+    def _ages(self, graph: Graph, node: str, ids: Ids, times: Times) -> list[Matrix]:
+        """Days since the row and since each of its timestamps; one that lies ahead is not known yet."""
+        clocks = []
+        if graph.schema.nodes[node].time:
+            clocks.append(self._node_times(graph, node)[ids])
+        if self.manifest["times"].get(node):
+            clocks += list(self._matrix(f"times/{node}")[ids].T)
+        ages = []
+        for index, clock in enumerate(clocks):
+            own = index == 0 and bool(graph.schema.nodes[node].time)
+            seen = (clock <= times if own else clock < times) & (clock != ALWAYS)
+            age = np.full(len(ids), np.nan, np.float32)
+            age[seen] = (times[seen] - clock[seen]) / day(graph.clock)
+            ages.append(age[:, None])
+        return ages
+
+    def _node_times(self, graph: Graph, node: str) -> Times:
+        found: Times = self._cache.setdefault(f"time/{node}", None)
+        if found is None:
+            found = self._cache[f"time/{node}"] = graph.node_time(node)
+        return found
+
+    def _windows_of(self, graph: Graph, node: str) -> list[Window]:
+        return [window for window in self.windows if graph.relations[window.over].target == node]
+
+    def _labels(self, relation: str, split: int) -> tuple[Any, Any, Any]:
+        names = ("indptr", "known", "prefix")
+        return tuple(self._matrix(f"windows/{relation}.label_{split}.{name}") for name in names)  # type: ignore[return-value]
+
+    def _matrix(self, name: str) -> Any:
+        if name not in self._cache:
+            self._cache[name] = np.load(self.artifact.path / f"{name}.npy", mmap_mode="r")
+        return self._cache[name]
+
+    @cached_property
+    def _cache(self) -> dict[str, Any]:
+        return {}
+
+
+def parse_transforms(document: dict[str, Any]) -> dict[str, dict[str, list[Transform]]]:
+    """Typed transforms from the JSON of features.json."""
+    return {
+        part: {name: [Transform.model_validate(item) for item in items] for name, items in types.items()}
+        for part, types in document.items()
+    }
+
+
+def read_transforms(path: Path) -> dict[str, dict[str, list[Transform]]]:
+    """Typed transforms from a model's own features.json."""
+    return parse_transforms(json.loads(path.read_bytes())["transforms"])
+
+
+def _fields(document: dict[str, list[dict[str, Any]]]) -> dict[str, list[Field]]:
+    return {name: [Field.model_validate(item) for item in items] for name, items in document.items()}

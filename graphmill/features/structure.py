@@ -1,0 +1,114 @@
+"""Where a node stands in the whole graph: PageRank and core number, at moments that lie in its past.
+
+Both need the whole graph, so they are computed at a few moments; an example reads the newest one that is not
+after its time. The moments come from parameters and the beginning of the data alone, never from its end:
+otherwise the future would move them.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix, csr_matrix
+from sknetwork.ranking import PageRank
+from sknetwork.topology import get_core_decomposition
+
+from graphmill.clock import ALWAYS, duration, moment
+from graphmill.errors import UserError
+from graphmill.features.columns import NEVER
+from graphmill.graph.store import Graph
+from graphmill.progress import track
+from graphmill.task import TemporalSplit
+
+NAMES = ("pagerank", "core_number")
+MOST = 200
+
+
+def node_types(graph: Graph) -> list[str]:
+    """Types that have a place in the graph for longer than one event: all but events with links."""
+    described = graph.schema.nodes
+    return [node for node in graph.nodes if not (described[node].time and described[node].links)]
+
+
+def moments(graph: Graph, examples: pd.DataFrame, every: str | int | None) -> NDArray[np.int64]:
+    """The moments, ascending int64: the examples' own if they are few, else ``every`` around the training end."""
+    own = np.unique(examples["time"].to_numpy(np.int64))
+    split = graph.task.split
+    if every is None and (len(own) <= 24 or not isinstance(split, TemporalSplit)):
+        return own[-24:]
+    first = min((_first(graph, name) for name in graph.relations), default=NEVER)
+    if first == NEVER:
+        return own[:1]
+    anchor = graph.as_of
+    if isinstance(split, TemporalSplit):
+        anchor = moment(split.train_end, graph.clock, "task.split.train_end")
+    default = max(1, (anchor - first) // 12)
+    step = default if every is None else duration(every, graph.clock, "features.structure_every")
+    if step <= 0 or (graph.as_of - first) // step > MOST:
+        raise UserError(f"features.structure_every: {every!r} gives no or more than {MOST} moments; make it longer")
+    back = anchor - np.arange((anchor - first) // step, -1, -1, dtype=np.int64) * step
+    forth = np.arange(anchor + step, graph.as_of + 1, step, dtype=np.int64)
+    return np.concatenate([back, forth])
+
+
+def write(graph: Graph, when: NDArray[np.int64], names: list[str], folder: Path) -> None:
+    """Write float32 ``[moments, N, names]`` for every node type of ``node_types``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = {node: np.zeros((len(when), graph.nodes[node], len(names)), np.float32) for node in node_types(graph)}
+    offsets = dict(zip(graph.nodes, np.cumsum([0, *graph.nodes.values()]), strict=False))
+    for place, time in enumerate(track(when, "structure")):
+        matrix = _undirected(graph, int(time), offsets)
+        for column, name in enumerate(names):
+            values = _compute(matrix, name)
+            for node, array in kept.items():
+                array[place, :, column] = values[offsets[node] : offsets[node] + graph.nodes[node]]
+    for node, array in kept.items():
+        np.save(folder / f"{node}.npy", array)
+
+
+def lookup(
+    values: NDArray[np.float32], when: NDArray[np.int64], nodes: NDArray[np.int32], times: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """The values of the newest moment not after each time: float32 ``[n, names]``, 0 before the first."""
+    place = np.searchsorted(when, times, side="right") - 1
+    found = values[np.maximum(place, 0), nodes]
+    found[place < 0] = 0
+    return found
+
+
+def _first(graph: Graph, relation: str) -> int:
+    time = graph.relations[relation].time
+    real = None if time is None else time[time != ALWAYS]
+    return NEVER if real is None or not len(real) else int(real.min())
+
+
+def _undirected(graph: Graph, time: int, offsets: dict[str, int]) -> csr_matrix:
+    """All node types and relations as one undirected graph, with what was there before ``time``."""
+    rows, columns = [], []
+    for relation in graph.schema.relations():
+        adjacency = graph.relations[relation.name]
+        if relation.reversed:
+            continue
+        target = np.repeat(np.arange(len(adjacency.indptr) - 1), np.diff(adjacency.indptr))
+        clock = adjacency.time
+        there = slice(None) if clock is None else np.flatnonzero(clock < time)
+        rows.append(np.asarray(adjacency.indices)[there] + offsets[adjacency.source])
+        columns.append(target[there] + offsets[adjacency.target])
+    row, column = np.concatenate(rows), np.concatenate(columns)
+    apart = row != column
+    count = sum(graph.nodes.values())
+    ones = np.ones(int(apart.sum()), np.float32)
+    matrix = coo_matrix((ones, (row[apart], column[apart])), (count, count)).tocsr()
+    matrix = (matrix + matrix.T).tocsr()
+    matrix.data[:] = 1
+    return matrix
+
+
+def _compute(matrix: csr_matrix, name: str) -> NDArray[np.float32]:
+    if matrix.nnz == 0:
+        return np.zeros(matrix.shape[0], np.float32)
+    if name == "core_number":
+        return np.asarray(get_core_decomposition(matrix), np.float32)
+    scores = PageRank(solver="piteration", n_iter=20).fit_predict(matrix)
+    return np.asarray(scores * matrix.shape[0], np.float32)  # 1 is the average node, whatever the graph's size

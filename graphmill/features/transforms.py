@@ -1,0 +1,155 @@
+"""Fitted, replayable transforms: raw values in, network inputs out. JSON, so that a model carries them."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphmill.features.columns import Field
+from graphmill.params import Section
+
+LANDMARKS = 101
+LIMIT = 10.0
+"""Scaled values are cut here: one absurd row must not swamp a sum over neighbours."""
+
+Matrix = NDArray[np.float32]
+
+
+class Transform(Section):
+    """How one raw column becomes one or more inputs."""
+
+    column: str
+    """Name of the raw column."""
+    kind: str
+    """numeric, onehot, embedding or skip."""
+    scale: str = "standard"
+    """numeric: standard, log, quantile or none."""
+    mean: float = 0.0
+    """Mean after the scale's function."""
+    deviation: float = 1.0
+    """Standard deviation after the scale's function."""
+    fill: float = 0.0
+    """What stands for a missing value, after scaling."""
+    indicator: bool = False
+    """Whether an input says that the value is missing."""
+    landmarks: list[float] = []
+    """quantile: values at equal shares of the fitting rows."""
+    vocabulary: list[str] = []
+    """Categories seen in fitting; input ``i`` or code ``i + 1`` is the ``i``-th. Others are all zero or 0."""
+
+    def names(self) -> list[str]:
+        """Names of the dense inputs."""
+        if self.kind == "onehot":
+            return [f"{self.column}={value}" for value in self.vocabulary]
+        if self.kind == "numeric":
+            return [self.column] + ([f"{self.column}?"] if self.indicator else [])
+        return []
+
+
+def fit(
+    fields: list[Field], raw: NDArray[Any], scale: str, one_hot_limit: int
+) -> list[Transform]:
+    """Fit one transform a field on the rows given.
+
+    Args:
+        fields: what the columns are.
+        raw: float32 ``[rows, fields]``, the training part only.
+        scale: default scale of numeric columns.
+        one_hot_limit: up to so many categories are one-hot, more become a learned embedding.
+    """
+    return [_fit(field, np.asarray(raw[:, place]), scale, one_hot_limit) for place, field in enumerate(fields)]
+
+
+def _fit(field: Field, values: NDArray[Any], scale: str, one_hot_limit: int) -> Transform:
+    if field.vocabulary is not None:
+        seen = np.unique(values[~np.isnan(values)]).astype(int)
+        kind = "onehot" if len(seen) <= one_hot_limit else "embedding"
+        return Transform(column=field.name, kind=kind, vocabulary=[field.vocabulary[place] for place in seen])
+    chosen = "none" if field.kind in ("boolean", "calendar") else field.scale or scale
+    there = values[~np.isnan(values)].astype(np.float64)
+    missing = len(there) < len(values)
+    if len(there) == 0:
+        return Transform(column=field.name, kind="skip")
+    landmarks: list[float] = []
+    if chosen == "quantile":
+        shares = np.linspace(0, 1, LANDMARKS)
+        landmarks = [float(value) for value in np.quantile(there, shares)]
+    shaped = _shape(there, chosen, landmarks)
+    mean = 0.0 if chosen == "none" else float(shaped.mean())
+    deviation = 1.0 if chosen == "none" else float(shaped.std()) or 1.0
+    fill = float((np.median(shaped) - mean) / deviation)
+    return Transform(
+        column=field.name, kind="numeric", scale=chosen, mean=mean, deviation=deviation, fill=fill,
+        indicator=missing, landmarks=landmarks,
+    )  # fmt: skip
+
+
+def _shape(values: NDArray[np.float64], scale: str, landmarks: list[float]) -> NDArray[np.float64]:
+    if scale == "log":
+        return np.sign(values) * np.log1p(np.abs(values))
+    if scale == "quantile":
+        return np.interp(values, landmarks, np.linspace(-1.0, 1.0, len(landmarks)))
+    return values
+
+
+class Encoder:
+    """Applies fitted transforms to raw rows whose columns may stand in another order or vocabulary.
+
+    Args:
+        transforms: as fitted, in the model's order.
+        fields: what the raw columns are now.
+
+    Raises:
+        UserError: when a column that the model needs is not there.
+    """
+
+    def __init__(self, transforms: list[Transform], fields: list[Field]) -> None:
+        from graphmill.errors import UserError
+
+        places = {field.name: place for place, field in enumerate(fields)}
+        absent = [item.column for item in transforms if item.kind != "skip" and item.column not in places]
+        if absent:
+            raise UserError(f"the model needs columns that the features do not have: {', '.join(absent)}")
+        self.parts = [(item, places[item.column]) for item in transforms if item.kind != "skip"]
+        self.codes = {
+            item.column: _recode(fields[place].vocabulary or [], item.vocabulary)
+            for item, place in self.parts
+            if item.kind in ("onehot", "embedding")
+        }
+        self.names = [name for item, _ in self.parts for name in item.names()]
+        self.embedded = [(item.column, len(item.vocabulary) + 1) for item, _ in self.parts if item.kind == "embedding"]
+
+    def __call__(self, raw: Matrix) -> tuple[Matrix, NDArray[np.int64]]:
+        """Encode raw rows ``[n, columns]``: dense float32 ``[n, len(names)]``, codes int64 ``[n, len(embedded)]``."""
+        dense = np.zeros((len(raw), len(self.names)), np.float32)
+        codes = np.zeros((len(raw), len(self.embedded)), np.int64)
+        at = coded = 0
+        for item, place in self.parts:
+            values = raw[:, place]
+            if item.kind == "numeric":
+                at = _numeric(item, values, dense, at)
+                continue
+            code = self.codes[item.column][np.where(np.isnan(values), 0, values + 1).astype(np.int64)]
+            if item.kind == "embedding":
+                codes[:, coded] = code
+                coded += 1
+                continue
+            known = np.flatnonzero(code)
+            dense[known, at + code[known] - 1] = 1
+            at += len(item.vocabulary)
+        return dense, codes
+
+
+def _numeric(item: Transform, values: NDArray[Any], dense: Matrix, at: int) -> int:
+    missing = np.isnan(values)
+    shaped = (_shape(values.astype(np.float64), item.scale, item.landmarks) - item.mean) / item.deviation
+    dense[:, at] = np.clip(np.where(missing, item.fill, shaped), -LIMIT, LIMIT)
+    if item.indicator:
+        dense[:, at + 1] = missing
+    return at + 1 + int(item.indicator)
+
+
+def _recode(now: list[str], fitted: list[str]) -> NDArray[np.int64]:
+    """Place in today's vocabulary (+1, 0 for missing) to the fitted code (0 where it was not seen)."""
+    codes = {value: place + 1 for place, value in enumerate(fitted)}
+    return np.array([0] + [codes.get(value, 0) for value in now], np.int64)

@@ -1,0 +1,107 @@
+"""Scoring any model on any examples: one road for evaluation, drift, batch scoring and parity tests."""
+
+import time
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+
+from graphmill.features.inputs import Inputs
+from graphmill.features.store import Features
+from graphmill.graph.sampler import ALL
+from graphmill.graph.store import Graph
+from graphmill.model import NETWORKS, Model
+from graphmill.train import calibration, controls, layerwise, loop, neighbourhood
+from graphmill.train.network import Architecture, Network
+from graphmill.train.params import Params
+
+Scores = NDArray[np.float64]
+FEW = 32
+"""Up to so many moments, all nodes are computed layer by layer instead of example by example."""
+
+
+def score(
+    model: Model, name: str, split: int, graph: Graph, features: Features, examples: pd.DataFrame
+) -> Scores:
+    """Calibrated probabilities of examples: float64 ``[n]``.
+
+    Args:
+        model: the model folder.
+        name: one of ``model.names``.
+        split: which split's model.
+        graph: any graph of the same schema.
+        features: the features of that graph.
+        examples: columns ``node`` and ``time``.
+
+    Raises:
+        UserError: when the features lack a column that the model needs.
+    """
+    inputs = Inputs(graph, features, model.transforms(split), split)
+    raw = logits(model, name, split, inputs, examples)
+    return calibration.apply(raw, model.calibration(name, split))
+
+
+def logits(model: Model, name: str, split: int, inputs: Inputs, examples: pd.DataFrame) -> Scores:
+    """Uncalibrated scores of examples: float64 ``[n]``."""
+    params = Params.parse(model.parameters, "train")
+    if name in NETWORKS:
+        return network_logits(load_network(model, split), inputs, examples, params)
+    if name == "features_only":
+        matrix, _ = neighbourhood.own(inputs, examples)
+    else:
+        matrix, _ = neighbourhood.aggregates(inputs, examples, params.controls.fanouts, params.recent, params.seed)
+    return controls.score(model.trees(name, split), matrix)
+
+
+def load_network(model: Model, split: int) -> Network:
+    """The network of one split, ready for inference."""
+    shape = Architecture.parse(model.manifest["architecture"], "model.json architecture")
+    network = Network(shape)
+    network.load_state_dict(load_file(model.folder(split) / "weights.safetensors"))
+    return network.eval()
+
+
+def head(network: Network, embedded: NDArray[np.float32] | None) -> Scores:
+    """Logits from embeddings: float64 ``[n]``."""
+    with torch.inference_mode():
+        return network.logits(torch.from_numpy(embedded)).numpy().astype(np.float64)
+
+
+def network_logits(network: Network, inputs: Inputs, examples: pd.DataFrame, params: Params) -> Scores:
+    """Entities: layer by layer with all neighbours, once a moment. Events: each at its own time, sampled."""
+    moments = np.unique(examples["time"].to_numpy(np.int64))
+    if inputs.graph.schema.nodes[inputs.graph.task.node].links or len(moments) > FEW:
+        return loop.logits(network, inputs, examples, inference_fanouts(inputs.graph, params), params)
+    found = np.empty(len(examples))
+    for moment in moments:
+        rows = layerwise.embeddings(network, inputs, int(moment))
+        chosen = np.flatnonzero(examples["time"].to_numpy() == moment)
+        ids = torch.from_numpy(examples["node"].to_numpy(np.int64)[chosen])
+        with torch.inference_mode():
+            found[chosen] = network.logits(rows[ids]).numpy()
+    return found
+
+
+def inference_fanouts(graph: Graph, params: Params) -> list[int]:
+    """All neighbours for entities, whose answer then depends on no draw; for events the fan-outs of training."""
+    entity = not graph.schema.nodes[graph.task.node].links
+    return [ALL for _ in params.hops] if entity else params.hops
+
+
+def milliseconds(model: Model, name: str, graph: Graph, features: Features, examples: pd.DataFrame) -> float:
+    """Median wall time of scoring one example alone, over the examples given."""
+    inputs = Inputs(graph, features, model.transforms(0), 0)
+    params = Params.parse(model.parameters, "train")
+    network = load_network(model, 0) if name in NETWORKS else None
+    spent = []
+    for place in range(len(examples)):
+        one = examples.iloc[place : place + 1]
+        start = time.perf_counter()
+        if network is not None:
+            loop.logits(network, inputs, one, inference_fanouts(graph, params), params)
+        else:
+            logits(model, name, 0, inputs, one)
+        spent.append(time.perf_counter() - start)
+    return float(np.median(spent) * 1_000)

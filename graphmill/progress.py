@@ -1,0 +1,28 @@
+"""Progress of long work: a bar on a terminal, nothing where nobody looks (CI, pipes, quiet mode)."""
+
+import os
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import track as rich_track
+
+Item = TypeVar("Item")
+
+
+def quiet() -> bool:
+    """Whether bars are off: ``GRAPHMILL_QUIET`` is set or standard error is not a terminal."""
+    return bool(os.environ.get("GRAPHMILL_QUIET")) or not Console(stderr=True).is_terminal
+
+
+def track(items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
+    """Iterate with a bar on standard error."""
+    if quiet():
+        yield from items
+        return
+    yield from rich_track(items, description, total=total, console=Console(stderr=True), transient=True)
+
+
+def say(text: str) -> None:
+    """The one line with which a stage ends, on standard output."""
+    print(text, flush=True)

@@ -1,0 +1,119 @@
+"""The registry of models: versions that never change, aliases that move, and a record of every move.
+
+One meaning, whatever the home: versions are ``v0``, ``v1``, …; the same content is the same version; the
+aliases are `ALIASES`; whoever moves ``champion`` leaves the old one under ``previous``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from graphmill.errors import UserError
+
+ALIASES = ("candidate", "champion", "previous")
+"""``candidate``: the newest model; ``champion``: the one in production; ``previous``: the way back."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """One registered model; ``evaluation`` is the summary it was first registered with."""
+
+    name: str
+    digest: str
+    registered_by: str
+    registered_at: str
+    evaluation: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Move:
+    """One move of an alias; ``source`` is None on its first, ``when`` is ISO 8601 in UTC."""
+
+    alias: str
+    source: str | None
+    target: str
+    who: str
+    when: str
+    why: str
+
+    def line(self) -> dict[str, Any]:
+        """The move as one line of the history says it: ``source`` and ``target`` are ``from`` and ``to``."""
+        names = {"source": "from", "target": "to"}
+        return {names.get(key, key): value for key, value in asdict(self).items()}
+
+    @classmethod
+    def parse(cls, line: Mapping[str, Any]) -> "Move":
+        """The move that `line` wrote."""
+        names = {"from": "source", "to": "target"}
+        return cls(**{names.get(key, key): value for key, value in line.items()})
+
+
+class Registry(Protocol):
+    """What every home of the registry can do."""
+
+    def register(self, model: str | Path, evaluation: Mapping[str, Any]) -> str:
+        """Keep a copy of the model artifact; return its version, an existing one for the same content.
+
+        Raises:
+            UserError: when the model is altered or has no lineage, or the copy cannot be kept.
+        """
+
+    def path(self, name: str) -> Path:
+        """The model folder of a version or alias, verified.
+
+        Raises:
+            UserError: when there is no such version or alias, or its files were altered.
+        """
+
+    def resolve(self, name: str) -> str:
+        """The version that a version or alias names.
+
+        Raises:
+            UserError: naming the versions and aliases that there are.
+        """
+
+    def aliases(self) -> dict[str, str]:
+        """Where each alias that was ever set stands now."""
+
+    def move(self, alias: str, version: str, why: str) -> None:
+        """Let ``alias`` name ``version`` (or what another alias names), recording who, when and ``why``.
+
+        Raises:
+            UserError: when there is no such alias or version, or the move cannot be written.
+        """
+
+    def history(self) -> list[Move]:
+        """Every move, oldest first."""
+
+    def versions(self) -> list[Version]:
+        """Every version, oldest first."""
+
+
+def open(home: str | Path) -> Registry:
+    """The registry at ``home``: a directory, which is made when the first model is registered.
+
+    Raises:
+        UserError: when ``home`` is not a place that a registry can have.
+    """
+    from graphmill.registry.local import LocalRegistry
+
+    if "://" in str(home):
+        raise UserError(f"{home}: a registry's home is a directory here; give a path, such as `registry`")
+    return LocalRegistry(Path(home))
+
+
+def rollback(registry: Registry, why: str) -> tuple[str, str]:
+    """Make the previous champion the champion again; doing it twice undoes it.
+
+    Returns:
+        The version that was champion and the one that is.
+
+    Raises:
+        UserError: when there is no previous champion.
+    """
+    aliases = registry.aliases()
+    if "previous" not in aliases:
+        raise UserError("nothing to roll back to: no champion was ever replaced; see `registry list`")
+    registry.move("champion", aliases["previous"], why)
+    return aliases["champion"], aliases["previous"]

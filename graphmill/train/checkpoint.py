@@ -1,0 +1,44 @@
+"""Where training stands after each epoch, beside the output, so that a killed run resumes where it was."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from graphmill.artifact import digest_of, to_json
+
+
+class Checkpoints:
+    """Checkpoints of one training run: kept until it is whole, and only good for the same inputs.
+
+    Args:
+        output: the artifact that training will write; checkpoints stand in a hidden sibling.
+        identity: inputs and parameters; another identity starts anew.
+    """
+
+    def __init__(self, output: Path, identity: dict[str, Any]) -> None:
+        base = output.parent / f".{output.name}.checkpoints"
+        self.folder = base / digest_of(to_json(identity).encode())[:16]
+        if base.exists() and not self.folder.exists():
+            shutil.rmtree(base)
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def load(self, name: str) -> dict[str, Any] | None:
+        """The newest state of that name, or None."""
+        file = self.folder / f"{name}.pt"
+        if not file.exists():
+            return None
+        found: dict[str, Any] = torch.load(file, weights_only=True)
+        return found
+
+    def save(self, name: str, state: dict[str, Any]) -> None:
+        """Replace the state of that name, atomically."""
+        partial = self.folder / f".{name}.partial"
+        torch.save(state, partial)
+        os.replace(partial, self.folder / f"{name}.pt")
+
+    def clear(self) -> None:
+        """Forget everything: the run is whole."""
+        shutil.rmtree(self.folder.parent, ignore_errors=True)

@@ -1,0 +1,77 @@
+"""The control models: gradient-boosted trees (LightGBM), which are cheap and often win."""
+
+from pathlib import Path
+
+import lightgbm
+import numpy as np
+from numpy.typing import NDArray
+
+from graphmill.train.examples import balanced
+from graphmill.train.params import Controls
+
+Matrix = NDArray[np.float32]
+
+
+def fit(
+    train: tuple[Matrix, NDArray[np.float32]],
+    validation: tuple[Matrix, NDArray[np.float32]],
+    metric: str,
+    params: Controls,
+    seed: int,
+    threads: int,
+) -> list[str]:
+    """Boost until the validation metric stops rising.
+
+    Args:
+        train: inputs ``[n, F]`` (NaN allowed) and labels ``[n]``.
+        validation: the same.
+        metric: the task's metric.
+        params: how the trees grow.
+        seed: seed of rows and columns drawn.
+        threads: number of threads.
+
+    Returns:
+        One model a bag, in LightGBM's text format.
+    """
+    options = {
+        "objective": "binary",
+        "metric": "auc" if metric == "roc_auc" else "average_precision",
+        "learning_rate": params.learning_rate,
+        "num_leaves": params.leaves,
+        "min_data_in_leaf": params.minimum_leaf,
+        "feature_fraction": params.column_share,
+        "bagging_fraction": params.row_share,
+        "bagging_freq": 1,
+        "lambda_l2": params.regularisation,
+        "num_threads": threads,
+        "deterministic": True,
+        "force_row_wise": True,
+        "verbosity": -1,
+    }
+    models = []
+    for bag in range(params.bags):
+        kept = balanced(train[1], params.negatives, [seed, 2, bag])
+        data = lightgbm.Dataset(train[0][kept], train[1][kept])
+        booster = lightgbm.train(
+            options | {"seed": seed + bag},
+            data,
+            params.rounds,
+            valid_sets=[lightgbm.Dataset(validation[0], validation[1], reference=data)],
+            callbacks=[lightgbm.early_stopping(params.patience, verbose=False)],
+        )
+        models.append(booster.model_to_string(num_iteration=booster.best_iteration))
+    return models
+
+
+def save(models: list[str], folder: Path, name: str) -> None:
+    """Write one text file a bag."""
+    for bag, model in enumerate(models):
+        (folder / f"{name}_{bag}.txt").write_text(model, encoding="utf-8")
+
+
+def score(models: list[str], matrix: Matrix) -> NDArray[np.float64]:
+    """Mean raw score (log odds) over the bags: float64 ``[n]``."""
+    total = np.zeros(len(matrix))
+    for model in models:
+        total += np.asarray(lightgbm.Booster(model_str=model).predict(matrix, raw_score=True, num_threads=1))
+    return total / len(models)

@@ -1,0 +1,164 @@
+"""Mini-batch training of the network with the point-in-time sampler.
+
+Everything random follows from (seed, epoch), so a run that was killed and resumed ends with the same weights.
+"""
+
+import copy
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, roc_auc_score
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from graphmill.errors import UserError
+from graphmill.features.inputs import Inputs
+from graphmill.graph.sampler import Sampler
+from graphmill.progress import track
+from graphmill.train.batches import assemble, to
+from graphmill.train.checkpoint import Checkpoints
+from graphmill.train.examples import balanced, labels, limited
+from graphmill.train.network import Network, architecture
+from graphmill.train.params import Params
+
+
+@dataclass
+class Progress:
+    """Where a run stands."""
+
+    epoch: int = 0
+    best: float = -math.inf
+    best_epoch: int = -1
+    weights: dict[str, Any] = field(default_factory=dict)
+    curve: list[dict[str, float]] = field(default_factory=list)
+
+
+def fit(
+    inputs: Inputs, train: pd.DataFrame, validation: pd.DataFrame, params: Params,
+    checkpoints: Checkpoints, name: str,
+) -> tuple[Network, list[dict[str, float]]]:  # fmt: skip
+    """Train until the validation metric stops rising; return the best network and the learning curve."""
+    device = choose_device(params.device)
+    torch.manual_seed(params.seed)
+    shape = architecture(inputs, params.model.hidden, len(params.hops), params.model.dropout)
+    network = Network(shape).to(device)
+    optimizer = torch.optim.AdamW(network.parameters(), params.learning_rate, weight_decay=params.weight_decay)
+    progress = _resume(network, optimizer, checkpoints, name)
+    kept = limited(len(validation), params.validation_limit, labels(validation), [params.seed, 1])
+    judged = validation.iloc[kept]
+    for epoch in track(range(progress.epoch, params.epochs), f"train {name}"):
+        if epoch - progress.best_epoch > params.patience and progress.best_epoch >= 0:
+            break
+        loss = _epoch(network, optimizer, inputs, train, params, epoch)
+        scores = logits(network, inputs, judged, params.hops, params)
+        metric = judge(inputs.graph.task.metric, labels(judged), scores)
+        progress.curve.append({"epoch": epoch, "loss": loss, "validation": metric})
+        progress.epoch = epoch + 1
+        if metric > progress.best:
+            progress.best, progress.best_epoch = metric, epoch
+            progress.weights = copy.deepcopy(network.state_dict())
+        checkpoints.save(name, _state(network, optimizer, progress))
+    network.load_state_dict(progress.weights)
+    return network.eval(), progress.curve
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that a parameter means.
+
+    Raises:
+        UserError: when a GPU is asked for and there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("train.device: cuda asked for, but torch sees no GPU; take auto or cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def logits(
+    network: Network, inputs: Inputs, examples: pd.DataFrame, fanouts: list[int], params: Params, size: int = 1_024
+) -> NDArray[np.float64]:
+    """Logits of examples from sampled neighbourhoods: float64 ``[n]``."""
+    parts = embeddings(network, inputs, examples, fanouts, params, size)
+    with torch.inference_mode():
+        found = [network.logits(part).cpu().numpy().astype(np.float64) for part in parts]
+    return np.concatenate(found) if found else np.empty(0)
+
+
+def embeddings(
+    network: Network, inputs: Inputs, examples: pd.DataFrame, fanouts: list[int], params: Params, size: int = 1_024
+) -> Iterator[torch.Tensor]:
+    """Embeddings of examples from sampled neighbourhoods, batch by batch: ``[up to size, hidden]`` each."""
+    sampler = Sampler(inputs.graph, fanouts, params.recent, params.seed)
+    device = next(network.parameters()).device
+    ids, times = examples["node"].to_numpy(np.int32), examples["time"].to_numpy(np.int64)
+    network.eval()
+    for first in range(0, len(ids), size):
+        chosen = slice(first, first + size)
+        batch = assemble(inputs, sampler, network.shape.node, ids[chosen], times[chosen])
+        with torch.inference_mode():
+            yield network.embed(to(batch, device))
+
+
+def judge(metric: str, label: NDArray[np.float32], scores: NDArray[np.float64]) -> float:
+    """The task's metric; scores that are not numbers end the run.
+
+    Raises:
+        UserError: when training diverged.
+    """
+    if not np.isfinite(scores).all():
+        raise UserError("train: the network diverged (scores are not finite); lower train.learning_rate")
+    score = roc_auc_score if metric == "roc_auc" else average_precision_score
+    return float(score(label, scores))
+
+
+def _epoch(
+    network: Network, optimizer: torch.optim.Optimizer, inputs: Inputs, train: pd.DataFrame, params: Params, epoch: int
+) -> float:
+    torch.manual_seed(params.seed * 100_003 + epoch)
+    device = next(network.parameters()).device
+    label = labels(train)
+    order = balanced(label, params.negatives, [params.seed, 0, epoch])
+    sampler = Sampler(inputs.graph, params.hops, params.recent, params.seed + 7_919 * (epoch + 1))
+    ids, times = train["node"].to_numpy(np.int32), train["time"].to_numpy(np.int64)
+    steps = math.ceil(len(order) / params.batch_size)
+    network.train()
+    total = 0.0
+    for step in range(steps):
+        chosen = order[step * params.batch_size : (step + 1) * params.batch_size]
+        for group in optimizer.param_groups:
+            group["lr"] = params.learning_rate * one_cycle((epoch + step / steps) / params.epochs)
+        batch = to(assemble(inputs, sampler, network.shape.node, ids[chosen], times[chosen]), device)
+        target = torch.from_numpy(label[chosen]).to(device)
+        loss = binary_cross_entropy_with_logits(network(batch), target)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimizer.step()
+        total += float(loss.detach()) * len(chosen)
+    return total / len(order)
+
+
+def one_cycle(share: float) -> float:
+    """Share of the peak learning rate: up for 30 % of training, down to nearly nothing (Smith, 2018)."""
+    if share < 0.3:
+        return 0.04 + 0.96 * (1 - math.cos(math.pi * share / 0.3)) / 2
+    return 1e-4 + (1 - 1e-4) * (1 + math.cos(math.pi * (share - 0.3) / 0.7)) / 2
+
+
+def _state(network: Network, optimizer: torch.optim.Optimizer, progress: Progress) -> dict[str, Any]:
+    return {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "progress": dict(vars(progress))}
+
+
+def _resume(
+    network: Network, optimizer: torch.optim.Optimizer, checkpoints: Checkpoints, name: str
+) -> Progress:
+    state = checkpoints.load(name)
+    if state is None:
+        return Progress()
+    network.load_state_dict(state["network"])
+    optimizer.load_state_dict(state["optimizer"])
+    return Progress(**state["progress"])

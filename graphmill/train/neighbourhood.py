@@ -1,0 +1,85 @@
+"""The neighbourhood as plain columns, for trees: means over sampled neighbours of one and two hops."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from graphmill.features.inputs import Inputs
+from graphmill.graph.sampler import Block, Sample, Sampler
+from graphmill.progress import track
+
+Matrix = NDArray[np.float32]
+Described = dict[tuple[int, str], tuple[Matrix, list[str]]]
+
+
+def own(inputs: Inputs, examples: pd.DataFrame) -> tuple[Matrix, list[str]]:
+    """The node's own columns, without anything that others did: float32 ``[n, F]`` and their names."""
+    node = inputs.graph.task.node
+    ids = examples["node"].to_numpy(np.int32)
+    raw = np.asarray(inputs.features.nodes[node][ids])
+    dense, codes = inputs.nodes[node](raw)
+    names = inputs.nodes[node].names + [column for column, _ in inputs.nodes[node].embedded]
+    return np.concatenate([dense, codes.astype(np.float32)], axis=1), names
+
+
+def aggregates(
+    inputs: Inputs, examples: pd.DataFrame, fanouts: list[int], recent: bool, seed: int, size: int = 4_096
+) -> tuple[Matrix, list[str]]:
+    """Own columns and state, and for every path of relations the mean of what stands at its end.
+
+    Returns:
+        float32 ``[n, columns]`` and the names, such as ``payment.account_id.account < age``.
+    """
+    sampler = Sampler(inputs.graph, fanouts, recent, seed)
+    ids, times = examples["node"].to_numpy(np.int32), examples["time"].to_numpy(np.int64)
+    found, names = [], []
+    for chosen in track(_groups(times, size), "neighbourhoods"):
+        sample = sampler.sample(inputs.graph.task.node, ids[chosen], times[chosen])
+        matrix, names = _describe(inputs, sample, 0, inputs.graph.task.node, {})
+        found.append((chosen, matrix))
+    result = np.empty((len(ids), len(names)), np.float32)
+    for chosen, matrix in found:
+        result[chosen] = matrix
+    return result, names
+
+
+def _groups(times: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
+    """Batches of places: all of one moment together, since those share their neighbours, else ``size``."""
+    moments, counts = np.unique(times, return_counts=True)
+    order = np.argsort(times, kind="stable")
+    if len(moments) <= len(times) / 64:
+        return np.split(order, np.cumsum(counts)[:-1])
+    return [order[first : first + size] for first in range(0, len(order), size)]
+
+
+def _describe(inputs: Inputs, sample: Sample, depth: int, node: str, done: Described) -> tuple[Matrix, list[str]]:
+    """Columns of every node of a type at a depth: its own, then the means over each relation into it."""
+    frontier = sample.frontiers[depth][node]
+    dense, codes = inputs.gather(node, frontier.ids, frontier.times)
+    parts = [np.concatenate([dense, codes.astype(np.float32)], axis=1)]
+    names = inputs.names(node) + [column for column, _ in inputs.embedded(node)]
+    if depth == len(sample.blocks):
+        return parts[0], names
+    for relation in inputs.graph.incoming(node):
+        block, source = sample.blocks[depth][relation], inputs.graph.relations[relation].source
+        if (depth + 1, source) not in done:
+            done[depth + 1, source] = _describe(inputs, sample, depth + 1, source, done)
+        matrix, columns = done[depth + 1, source]
+        parts += [_mean(block, matrix, block.row), _mean(block, inputs.gather_edges(relation, block), None)]
+        names = names + [f"{relation} < {name}" for name in columns + [f"edge {x}" for x in inputs.edge_names(relation)]]
+    return np.concatenate(parts, axis=1), names
+
+
+def _mean(block: Block, matrix: Matrix, row: NDArray[np.int64] | None) -> Matrix:
+    """Mean of each target's rows, NaN where it has none: trees know what to do with that."""
+    from torch import arange, from_numpy
+    from torch.nn.functional import embedding_bag
+
+    count = np.diff(block.pointer)
+    if matrix.shape[1] == 0 or len(matrix) == 0:
+        return np.full((len(count), matrix.shape[1]), np.nan, np.float32)
+    place = arange(len(matrix)) if row is None else from_numpy(row)
+    mean = embedding_bag(place, from_numpy(matrix), from_numpy(block.pointer), mode="mean", include_last_offset=True)
+    result: Matrix = mean.numpy()
+    result[count == 0] = np.nan
+    return result

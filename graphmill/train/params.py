@@ -1,0 +1,91 @@
+"""Section `train`."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from graphmill.params import Section
+
+
+class Network(Section):
+    """The graph network."""
+
+    kind: Literal["sage", "mlp"] = "sage"
+    """`sage`: GraphSAGE with a mean; `mlp`: the node alone, without a neighbourhood."""
+    hidden: int = Field(64, ge=1)
+    """Width of every layer."""
+    dropout: float = Field(0.2, ge=0, lt=1)
+    """Share of activations dropped in training."""
+
+
+class Controls(Section):
+    """The control models: gradient-boosted trees without, and with, the neighbourhood."""
+
+    fanouts: list[int] = [50, 10]
+    """Edges per relation and hop whose means the trees see; -1 takes all."""
+    negatives: int | None = Field(30, ge=1)
+    """Negative examples per positive one; none keeps all."""
+    rounds: int = Field(400, ge=1)
+    """Most boosting rounds; the validation part stops earlier."""
+    patience: int = Field(40, ge=1)
+    """Rounds without a gain before stopping."""
+    learning_rate: float = Field(0.05, gt=0)
+    """Shrinkage."""
+    leaves: int = Field(15, ge=2)
+    """Leaves of a tree."""
+    minimum_leaf: int = Field(20, ge=1)
+    """Fewest examples in a leaf."""
+    column_share: float = Field(0.5, gt=0, le=1)
+    """Share of the columns that a tree may use."""
+    row_share: float = Field(0.8, gt=0, le=1)
+    """Share of the examples that a tree is grown on."""
+    regularisation: float = Field(5.0, ge=0)
+    """L2 penalty of a leaf's value."""
+    bags: int = Field(1, ge=1)
+    """Models with other seeds whose scores are averaged."""
+
+
+class Params(Section):
+    """Section `train`."""
+
+    model: Network = Network()
+    """The network."""
+    controls: Controls = Controls()
+    """The control models."""
+    fanouts: list[int] = [15, 10]
+    """Edges per relation at each hop; as many hops as numbers; -1 takes all."""
+    recent: bool = False
+    """Whether the newest edges are taken instead of a uniform draw."""
+    epochs: int = Field(20, ge=1)
+    """Most passes over the training examples."""
+    patience: int = Field(5, ge=1)
+    """Epochs without a gain on the validation part before stopping."""
+    batch_size: int = Field(512, ge=1)
+    """Examples in a step."""
+    learning_rate: float = Field(5e-3, gt=0)
+    """Peak of the one-cycle schedule."""
+    weight_decay: float = Field(1e-4, ge=0)
+    """Decoupled weight decay (AdamW)."""
+    negatives: int | None = Field(10, ge=1)
+    """Negative examples per positive one, drawn anew each epoch; none keeps all. Calibration puts it right."""
+    validation_limit: int = Field(20_000, ge=1)
+    """Most validation examples judged after each epoch; calibration uses all of them."""
+    seed: int = 0
+    """Seed of everything random."""
+    threads: int = Field(1, ge=1)
+    """Threads of the network and the trees. The result depends on it; two on a contended core are slower than one."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto` takes a GPU when there is one."""
+
+    @model_validator(mode="after")
+    def _hops(self) -> Self:
+        if self.model.kind == "sage" and not self.fanouts:
+            raise ValueError("fanouts: a graph network needs at least one hop; take kind mlp for none")
+        if any(fanout < -1 or fanout == 0 for fanout in self.fanouts + self.controls.fanouts):
+            raise ValueError("fanouts: each is a number of edges from 1, or -1 for all")
+        return self
+
+    @property
+    def hops(self) -> list[int]:
+        """Fan-outs that the network uses: none for the perceptron."""
+        return self.fanouts if self.model.kind == "sage" else []

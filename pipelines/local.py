@@ -1,0 +1,139 @@
+"""Running a whole pipeline on this machine through ``kfp.local``: the same components, no cluster.
+
+The run goes on in a process of its own, because Kubeflow's runner needs the working directory, and so that its
+log can be watched: it tells when a stage begins and, of a failure, only that there was one.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from graphmill.errors import UserError
+from graphmill.params import load
+
+BEGIN = re.compile(r"Executing task .*?'([\w-]+)'")
+END = re.compile(r"Task .*?'([\w-]+)'.* finished with status")
+ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+KNOWN_ERROR = "graphmill.errors.UserError: "
+
+
+@dataclass
+class Log:
+    """What a run's log tells."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    error: list[str] = field(default_factory=list)
+    tail: list[str] = field(default_factory=list)
+    _began: dict[str, float] = field(default_factory=dict)
+
+    def read(self, line: str) -> None:
+        """Take in one line."""
+        text = ESCAPES.sub("", line.rstrip("\n"))
+        self.tail = [*self.tail[-30:], text]
+        if KNOWN_ERROR in text:
+            self.error = [text.split(KNOWN_ERROR, 1)[1]]
+        elif self.error and not BEGIN.search(text) and not END.search(text):
+            self.error.append(text)
+        if begin := BEGIN.search(text):
+            self._began[begin[1]] = time.monotonic()
+        if (end := END.search(text)) and end[1] in self._began:
+            self.seconds[end[1]] = round(time.monotonic() - self._began[end[1]], 2)
+
+
+def run(pipeline: str, params: Path, data: Path, root: Path, model: str | None) -> dict[str, Any]:
+    """Run a pipeline in ``root`` and leave its artifacts in ``root/artifacts``.
+
+    Returns:
+        What the run came to, for ``python -m pipelines run`` to print.
+
+    Raises:
+        UserError: with the failing stage's own words.
+    """
+    sections = load(params)
+    check(sections)
+    if not data.is_dir():
+        raise UserError(f"{data}: no such data folder; give one with --data")
+    root.mkdir(parents=True, exist_ok=True)
+    arguments: dict[str, Any] = {"data": str(data.resolve())}
+    if pipeline != "training":
+        arguments["model"] = str(_model(model, root, sections))
+    outputs = Path(tempfile.mkdtemp(prefix=".run-", dir=root))
+    try:
+        log = _execute(pipeline, arguments, params, outputs, root)
+        _collect(outputs, root / "artifacts")
+    finally:
+        shutil.rmtree(outputs, ignore_errors=True)
+    return {"pipeline": pipeline, **_summary(pipeline, root), "seconds": log.seconds}
+
+
+def check(sections: dict[str, dict[str, Any]]) -> None:
+    """Parse every section, so that a wrong parameter is told before anything runs."""
+    import importlib
+
+    from components import STAGES
+    from graphmill.schema import Schema
+    from graphmill.task import Task
+
+    Schema.parse(sections["schema"], "schema")
+    Task.parse(sections["task"], "task")
+    for name in STAGES:
+        importlib.import_module(f"graphmill.{name}").Params.parse(sections[name], name)
+
+
+def _model(model: str | None, root: Path, sections: dict[str, dict[str, Any]]) -> Path:
+    """The model folder that the user named, or the champion of the run's registry."""
+    from graphmill import registry
+    from graphmill.deploy import Params
+
+    if model is not None and Path(model).is_dir():
+        return Path(model).resolve()
+    home = Path(root, Params.parse(sections["deploy"], "deploy").home)
+    return registry.open(home).path(model or "champion").resolve()
+
+
+def _execute(pipeline: str, arguments: dict[str, Any], params: Path, outputs: Path, root: Path) -> Log:
+    environment = os.environ | {"GRAPHMILL_PARAMS": str(params.resolve()), "PYTHONUNBUFFERED": "1"}
+    home = str(Path(__file__).parent.parent)
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
+    command = [sys.executable, "-m", "pipelines.child", pipeline, str(outputs.resolve()), json.dumps(arguments)]
+    log = Log()
+    with subprocess.Popen(
+        command, cwd=root, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as child:
+        assert child.stdout is not None
+        for line in child.stdout:
+            print(line, end="", flush=True)
+            log.read(line)
+    if child.returncode:
+        told = "\n".join(line for line in log.error if line.strip()) or "\n".join(log.tail)
+        raise UserError(f"pipeline {pipeline} failed: {told}")
+    return log
+
+
+def _collect(outputs: Path, target: Path) -> None:
+    """Move what the tasks left in Kubeflow's folders to one folder an artifact."""
+    target.mkdir(parents=True, exist_ok=True)
+    for artifact in sorted(outputs.glob("*/*/*")):
+        if artifact.is_dir() and (artifact / f"{artifact.name}.json").exists():
+            shutil.rmtree(target / artifact.name, ignore_errors=True)
+            shutil.move(artifact, target / artifact.name)
+
+
+def _summary(pipeline: str, root: Path) -> dict[str, Any]:
+    from graphmill import evaluate
+
+    found: dict[str, Any] = {}
+    if pipeline == "training":
+        found = evaluate.summary(root / "artifacts" / "evaluation")
+    report = root / "artifacts" / "drift_report" / "drift_report.json"
+    if pipeline == "monitoring":
+        found["decision"] = json.loads(report.read_bytes())["decision"]
+    return found

@@ -1,0 +1,212 @@
+"""Lineage: the same bytes twice, everything upstream once, and any change named."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from graphmill import artifact, lineage
+from graphmill.artifact import Artifact
+from graphmill.errors import UserError
+from graphmill.lineage import __main__ as command
+from graphmill.lineage import check
+
+
+def write(
+    folder: Path, kind: str, inputs: dict[str, Artifact], text: str, data: str | None = None
+) -> Artifact:
+    """An artifact of one file, with lineage."""
+    with artifact.write(folder / kind, kind) as draft:
+        (draft.folder / "content.txt").write_text(text, encoding="utf-8")
+        draft.lineage = lineage.record(kind, {kind: {"seed": 1, "deep": {"rate": 0.5}}}, inputs, data)
+    return artifact.read(folder / kind, kind)
+
+
+@pytest.fixture(autouse=True)
+def still_source(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Source code that nobody edits while the tests run."""
+    package = tmp_path_factory.mktemp("package")
+    (package / "__init__.py").write_text("", encoding="utf-8")
+    monkeypatch.setattr(lineage, "PACKAGE", package)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """``data`` and four artifacts in a diamond: tables, graph, features, model."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "payments.csv").write_text("a,b\n1,2\n", encoding="utf-8")
+    chain(tmp_path / "artifacts", "one", lineage.data_digest(tmp_path / "data"))
+    return tmp_path
+
+
+def chain(folder: Path, text: str, data: str) -> Artifact:
+    tables = write(folder, "tables", {}, text, data)
+    graph = write(folder, "graph", {"tables": tables}, "graph of " + text)
+    features = write(folder, "features", {"tables": tables, "graph": graph}, "features of " + text)
+    return write(folder, "model", {"graph": graph, "features": features}, "model of " + text)
+
+
+def states(checks: list[check.Check]) -> dict[str, str]:
+    return {item.what: item.state for item in checks}
+
+
+def test_twice_the_same_bytes(root: Path, tmp_path: Path) -> None:
+    again = tmp_path / "elsewhere"
+    chain(again, "one", lineage.data_digest(root / "data"))
+    for kind in ("tables", "graph", "features", "model"):
+        first = (root / "artifacts" / kind / "lineage.json").read_bytes()
+        assert first == (again / kind / "lineage.json").read_bytes()
+        assert str(tmp_path).encode() not in first
+
+
+def test_everything_upstream_once(root: Path) -> None:
+    found = artifact.read(root / "artifacts" / "model", "model").lineage
+    assert sorted(found["artifacts"]) == ["features", "graph", "tables"]
+    assert all("artifacts" not in entry for entry in found["artifacts"].values())
+    assert found["artifacts"]["features"]["inputs"]["graph"] == found["inputs"]["graph"]
+    assert found["artifacts"]["tables"]["data"] == lineage.data_digest(root / "data")
+    assert found["data"] is None
+    assert found["parameters"] == {"model": {"seed": 1, "deep": {"rate": 0.5}}}
+    assert {"python", "numpy"} <= found["packages"].keys()
+
+
+def test_an_older_graph_behind_the_model_keeps_its_record(root: Path, tmp_path: Path) -> None:
+    old = artifact.read(root / "artifacts" / "model", "model")
+    chain(tmp_path / "new", "two", "f" * 64)
+    graph = artifact.read(tmp_path / "new" / "graph", "graph")
+    found = lineage.record("score", {}, {"model": old, "graph": graph})["artifacts"]
+    older = old.lineage["inputs"]["graph"]
+    assert found["graph"]["digest"] == graph.digest
+    assert found[f"graph@{older[:12]}"]["digest"] == older
+    assert len([name for name in found if name.startswith("tables")]) == 2
+
+
+def test_source_digest_sees_names_and_contents(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("x = 1\n", encoding="utf-8")
+    first = lineage.source_digest(tmp_path)
+    (tmp_path / "note.txt").write_text("no code", encoding="utf-8")
+    assert lineage.source_digest(tmp_path) == first
+    (tmp_path / "a.py").write_text("x = 2\n", encoding="utf-8")
+    second = lineage.source_digest(tmp_path)
+    (tmp_path / "a.py").rename(tmp_path / "b.py")
+    assert len({first, second, lineage.source_digest(tmp_path)}) == 3
+
+
+def test_data_digest(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no data here"):
+        lineage.data_digest(tmp_path)
+    (tmp_path / "a.csv").write_text("1\n", encoding="utf-8")
+    first = lineage.data_digest(tmp_path)
+    (tmp_path / ".gitignore").write_text("*\n", encoding="utf-8")
+    assert lineage.data_digest(tmp_path) == first
+    assert lineage.data_digest(tmp_path / "a.csv") == artifact.file_digest(tmp_path / "a.csv")
+
+
+def test_revision_and_modified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "checkout" / "package"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("", encoding="utf-8")
+    monkeypatch.setattr(lineage, "PACKAGE", package)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    monkeypatch.setenv(lineage.REVISION_VARIABLE, "cafe")
+    assert lineage.code()["revision"] == "cafe"
+    monkeypatch.delenv(lineage.REVISION_VARIABLE)
+    assert lineage.code() | {"source": ""} == {"source": "", "revision": None, "modified": None}
+    who = ("-c", "user.name=n", "-c", "user.email=n@example.org")
+    for arguments in (("init", "-q"), ("add", "."), (*who, "commit", "-q", "-m", "first")):
+        subprocess.run(["git", *arguments], cwd=tmp_path / "checkout", check=True)
+    assert len(lineage.code()["revision"]) == 40
+    assert lineage.code()["modified"] is False
+    (package / "__init__.py").write_text("x = 1\n", encoding="utf-8")
+    assert lineage.code()["modified"] is True
+
+
+def test_verify_finds_nothing(root: Path) -> None:
+    found = states(check.verify(root / "artifacts" / "model", data=root / "data"))
+    assert {name for name in found if name.startswith("artifact ")} == {
+        f"artifact {kind}" for kind in ("model", "features", "graph", "tables")
+    }
+    assert found["data of tables"] == "same"
+    assert found["packages"] == "same"
+    assert "differs" not in found.values()
+
+
+@pytest.mark.parametrize("kind", ["tables", "graph", "features", "model"])
+@pytest.mark.parametrize("file", ["content.txt", "lineage.json", "manifest"])
+def test_verify_finds_any_altered_byte(root: Path, kind: str, file: str) -> None:
+    altered = root / "artifacts" / kind / (f"{kind}.json" if file == "manifest" else file)
+    content = bytearray(altered.read_bytes())
+    place = content.index(b'"format": 1') + 10 if file == "manifest" else len(content) // 2
+    content[place] = content[place] ^ 1
+    altered.write_bytes(content)
+    try:
+        found = states(check.verify(root / "artifacts" / "model"))
+    except UserError:
+        assert (kind, file) == ("model", "lineage.json")
+        return
+    assert found[f"artifact {kind}"] == "differs"
+
+
+def test_verify_names_a_replaced_artifact_and_data(root: Path) -> None:
+    write(root / "artifacts", "tables", {}, "two", "f" * 64)
+    (root / "data" / "payments.csv").write_text("a,b\n1,3\n", encoding="utf-8")
+    found = states(check.verify(root / "artifacts" / "model", data=root / "data"))
+    assert [name for name, state in found.items() if state == "differs"] == [
+        "artifact tables",
+        "data of tables",
+    ]
+
+
+def test_verify_names_code_and_packages(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = {"source": "0" * 64, "revision": "1" * 40, "modified": False}
+    monkeypatch.setattr(lineage, "code", lambda: other)
+    monkeypatch.setattr(lineage, "packages", lambda: {"numpy": "0.0"})
+    found = states(check.verify(root / "artifacts" / "model"))
+    assert found["source code of model, features, graph, tables"] == "differs"
+    assert found["numpy of model, features, graph, tables"] == "differs"
+    assert found["python of model, features, graph, tables"] == "not checked"
+
+
+def test_another_revision_of_the_same_source_is_no_difference(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = lineage.code()
+    records = {"model": {"code": {**now, "revision": "1" * 40}, "packages": {}}}
+    monkeypatch.setattr(lineage, "code", lambda: {**now, "revision": "2" * 40})
+    revision = list(check._code(records))[1]
+    assert (revision.state, revision.detail) == ("same", f"was {'1' * 40}, is {'2' * 40}, same source")
+
+
+def test_verify_away_from_home(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root / "artifacts" / "model", tmp_path / "away" / "model")
+    found = states(check.verify(tmp_path / "away" / "model"))
+    assert (found["artifact model"], found["artifact graph"]) == ("same", "not checked")
+    found = states(check.verify(tmp_path / "away" / "model", artifacts=root / "artifacts"))
+    assert found["artifact graph"] == "same"
+
+
+def test_command_line(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = root / "artifacts" / "model"
+    assert command.main(["show", str(model)]) == 0
+    shown = capsys.readouterr().out
+    for expected in ("tables", "model.deep.rate", "0.5", "numpy", artifact.read(model, "model").digest[:12]):
+        assert expected in shown
+    assert command.main(["verify", str(model), "--data", str(root / "data")]) == 0
+    assert "nothing differs" in capsys.readouterr().out
+    (root / "artifacts" / "graph" / "content.txt").write_text("x", encoding="utf-8")
+    assert command.main(["verify", str(model)]) == 1
+    shown = capsys.readouterr().out
+    assert "differs: artifact graph" in shown
+    assert str(root / "artifacts" / "graph" / "content.txt") in shown
+
+
+def test_command_line_mistakes(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["verify", str(tmp_path)]) == 2
+    assert "no lineage.json here" in capsys.readouterr().err
+    model = root / "artifacts" / "model"
+    assert command.main(["verify", str(model), "--data", str(tmp_path / "nothing")]) == 2
+    (model / "lineage.json").write_text(json.dumps([1]), encoding="utf-8")
+    assert command.main(["show", str(model)]) == 2
+    assert "damaged" in capsys.readouterr().err
