@@ -10,7 +10,7 @@ export DVC_NO_ANALYTICS := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-test data repro test lint types contracts unit compile examples golden clean
+.PHONY: help install install-test data repro test lint types contracts unit compile examples golden reference clean
 
 help: ## List every verb with one line each
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -57,6 +57,9 @@ compile: install ## Write the pipelines as YAML into compiled/
 
 golden: install ## Rewrite the compiled pipelines that the tests compare with
 	GRAPHMILL_IMAGE=graphmill-stage:golden python -m pipelines compile --output tests/golden
+
+reference: install ## Rewrite docs/parameters.md from the code
+	python -m components.reference > docs/parameters.md
 
 examples: install ## Run the public data sets (EXAMPLE=tolokers for one) and print them beside the published figures
 	python -m examples $(EXAMPLE)

@@ -15,15 +15,21 @@ ALWAYS = np.iinfo(np.int64).min
 
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _DURATION = re.compile(r"(-?\d+(?:\.\d+)?)\s*([smhdw])")
+_RELATIVE = re.compile(r"as_of(?:\s*-\s*(\S+))?")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def moment(value: str | int | float, clock: Clock, name: str = "time") -> int:
+def moment(value: str | int | float, clock: Clock, name: str = "time", as_of: int | None = None) -> int:
     """A moment from text (ISO 8601; without a zone it is UTC) or, on a step clock, a whole number.
+
+    ``as_of - 30d`` counts back from the as-of moment, where there is one.
 
     Raises:
         UserError: when the value does not fit the clock; ``name`` says which parameter it was.
     """
+    if as_of is not None and (relative := _RELATIVE.fullmatch(str(value).strip())):
+        back = relative[1] or "0"
+        return as_of - duration(int(back) if back.isdigit() else back, clock, name)
     if clock == "step":
         if isinstance(value, int | float) and float(value).is_integer():
             return int(value)

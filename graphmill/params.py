@@ -1,16 +1,16 @@
 """Parameters: typed once at the door, frozen, and every unknown key refused."""
 
-import difflib
 import math
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from graphmill.errors import UserError
+from graphmill.explain import explain, kinds, nearest
 
 SECTIONS = (
     "schema",
@@ -29,7 +29,17 @@ SECTIONS = (
 class Section(BaseModel):
     """A frozen group of parameters; each field's docstring is its documentation."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_switches(cls, values: Any) -> Any:
+        """YAML reads ``yes`` and ``on`` as true, which pydantic would count as 1."""
+        for name, value in values.items() if isinstance(values, Mapping) else ():
+            taken = kinds(cls.model_fields[name].annotation) if name in cls.model_fields else []
+            if isinstance(value, bool) and bool not in taken and (int in taken or float in taken):
+                raise ValueError(f"{name}: must be a number, not {str(value).lower()}")
+        return values
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], name: str = "") -> Self:
@@ -39,9 +49,9 @@ class Section(BaseModel):
             UserError: for each wrong or unknown key its path, the reason and the nearest known name.
         """
         try:
-            return cls.model_validate(dict(values))
+            return cls.model_validate(_ordered(plain(values, name)))
         except ValidationError as error:
-            raise UserError(_explain(error, cls, name)) from None
+            raise UserError(explain(error, cls, name)) from None
 
     def canonical(self) -> dict[str, Any]:
         """The same parameters as plain JSON values, equal for equal parameters."""
@@ -53,68 +63,74 @@ def load(path: Path) -> dict[str, dict[str, Any]]:
     """Read a params file and return every section, an absent one as empty.
 
     Raises:
-        UserError: when the file is missing, is not YAML, or has an unknown section.
+        UserError: when the file is missing, is not YAML, gives a key twice, or has an unknown section.
     """
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such params file; give one with --params") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not readable as YAML: {error}") from None
+    document = _read(path)
     if not isinstance(document, dict):
         raise UserError(f"{path}: a params file is a mapping of sections: {', '.join(SECTIONS)}")
     for name, section in document.items():
         if name not in SECTIONS:
-            raise UserError(f"{path}: unknown section {name!r}{_nearest(str(name), SECTIONS)}")
+            raise UserError(f"{path}: unknown section {name!r}{nearest(str(name), SECTIONS)}")
         if section is not None and not isinstance(section, dict):
             raise UserError(f"{path}: section {name!r} must be a mapping, not {section!r}")
-    return {name: plain(document.get(name) or {}) for name in SECTIONS}
+    return {name: plain(document.get(name) or {}, name) for name in SECTIONS}
 
 
-def plain(value: Any) -> Any:
-    """YAML's dates as text and mapping keys as text, so that the value survives JSON unchanged."""
+def plain(value: Any, where: str = "") -> Any:
+    """YAML's dates as text and mapping keys as text, so that the value survives JSON unchanged.
+
+    Raises:
+        UserError: with the path below ``where`` of what JSON cannot carry.
+    """
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [plain(item) for item in value]
-    if isinstance(value, datetime | date):
+        return {_key(key, where): plain(item, f"{where}.{key}".lstrip(".")) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item, f"{where}.{place}".lstrip(".")) for place, item in enumerate(value)]
+    if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, float) and not math.isfinite(value):
-        raise UserError(f"{value} is not a number that a parameter can have")
+        raise UserError(f"{where}: {value} is not a number that a parameter can have")
+    if isinstance(value, bytes | set):
+        raise UserError(f"{where}: a parameter is text, a number, true, false, a list or a mapping, not {value!r}")
     return value
 
 
-def _explain(error: ValidationError, model: type[BaseModel], name: str) -> str:
-    lines = []
-    for problem in error.errors():
-        where = ".".join(str(part) for part in ((name,) if name else ()) + problem["loc"])
-        hint = ""
-        if problem["type"] == "extra_forbidden":
-            hint = _nearest(str(problem["loc"][-1]), _known(model, problem["loc"][:-1]))
-        reason = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "extra_forbidden":
-            reason = "unknown parameter"
-        given = problem.get("input")
-        shown = "" if isinstance(given, Mapping) or problem["type"] == "missing" else f" (given {given!r})"
-        lines.append(f"{where or model.__name__}: {reason}{hint}{shown}")
-    return "\n".join(lines)
+def _key(key: Any, where: str) -> str:
+    if key is None or isinstance(key, bool):
+        read = "null" if key is None else str(key).lower()
+        raise UserError(f"{where}: YAML reads one of its names as {read}; write that name in quotes")
+    return str(key)
 
 
-def _known(model: Any, path: tuple[int | str, ...]) -> list[str]:
-    """Field names of the model at ``path``; empty where the path leaves plain nested models."""
-    for part in path:
-        fields = getattr(model, "model_fields", {})
-        if part in fields:
-            model = fields[part].annotation
-            continue
-        inner = [item for item in getattr(model, "__args__", ()) if hasattr(item, "model_fields")]
-        model = inner[-1] if inner else None
-    inner = [item for item in getattr(model, "__args__", ()) if hasattr(item, "model_fields")]
-    return list(getattr(inner[-1] if inner else model, "model_fields", {}))
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is given twice: YAML would drop the first without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if (key.tag, key.value) in seen and isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is given twice", key.start_mark)
+            seen.add((key.tag, str(key.value)))
+        return super().construct_mapping(node, deep)
 
 
-def _nearest(name: str, known: Any) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; known: {', '.join(known)}" if known else ""
+def _read(path: Path) -> Any:
+    try:
+        loader = _Loader(path.read_text(encoding="utf-8"))
+        loader.name = path.name
+        return loader.get_single_data()
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such params file; give one with --params") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text ({error}); save it as UTF-8") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not readable as YAML: {error}") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _ordered(value: Any) -> Any:
+    """Mappings by key, at every depth: Kubeflow hands them over in no order, and order must not matter."""
+    if isinstance(value, Mapping):
+        return {key: _ordered(value[key]) for key in sorted(value, key=str)}
+    return [_ordered(item) for item in value] if isinstance(value, list) else value

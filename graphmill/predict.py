@@ -38,7 +38,7 @@ def score(
     Raises:
         UserError: when the features lack a column that the model needs.
     """
-    inputs = Inputs(graph, features, model.transforms(split), split)
+    inputs = Inputs(graph, features, model.transforms(split))
     raw = logits(model, name, split, inputs, examples)
     return calibration.apply(raw, model.calibration(name, split))
 
@@ -92,7 +92,7 @@ def inference_fanouts(graph: Graph, params: Params) -> list[int]:
 
 def milliseconds(model: Model, name: str, graph: Graph, features: Features, examples: pd.DataFrame) -> float:
     """Median wall time of scoring one example alone, over the examples given."""
-    inputs = Inputs(graph, features, model.transforms(0), 0)
+    inputs = Inputs(graph, features, model.transforms(0))
     params = Params.parse(model.parameters, "train")
     network = load_network(model, 0) if name in NETWORKS else None
     spent = []

@@ -60,7 +60,7 @@ class TemporalSplit(Section):
 
     kind: Literal["temporal"]
     train_end: Moment
-    """Training examples have a label known by this moment."""
+    """Training examples have a label known by this moment; `as_of - 90d` moves with the data."""
     validation_end: Moment
     """Validation examples lie between, with a label known by this moment; test examples follow."""
 

@@ -25,7 +25,7 @@ class Params(Section):
 
     scale: Literal["standard", "quantile", "log", "none"] = "standard"
     """How numeric columns are scaled where the schema does not say."""
-    one_hot_limit: int = Default(16, ge=0)
+    one_hot_limit: int = Default(default=16, ge=0)
     """Categories up to this many are one-hot; more become a learned embedding."""
     calendar: bool = True
     """Whether hour of day and day of week of a row's own time are inputs (timestamp clock)."""

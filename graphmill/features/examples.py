@@ -36,7 +36,7 @@ def build(tables: Artifact, graph: Graph) -> pd.DataFrame:
     examples = _label(examples, task, graph.clock, graph.as_of)
     _check_classes(examples, task)
     examples["degree"] = history(graph, task.node, examples["node"].to_numpy(), examples["time"].to_numpy())
-    examples = assign(examples, task, graph.clock)
+    examples = assign(examples, task, graph.clock, graph.as_of)
     extra = [name for name in examples if name.startswith(("slice.", "split_"))]
     columns = ["node", "key", "time", "label", "known", "degree", *extra]
     return examples.sort_values(["time", "node"], kind="stable", ignore_index=True)[columns]
@@ -64,12 +64,12 @@ def _moments(graph: Graph, task: Task) -> Times | None:
         timed = graph.schema.nodes[task.node].time is not None
         return None if timed and task.split.kind == "temporal" else np.array([graph.as_of], np.int64)
     if isinstance(task.moments, Moments):
-        first = moment(task.moments.first, graph.clock, "task.moments.first")
+        first = moment(task.moments.first, graph.clock, "task.moments.first", graph.as_of)
         step = duration(task.moments.every, graph.clock, "task.moments.every")
         if step <= 0:
             raise UserError("task.moments.every: must be longer than nothing")
         return np.arange(first, graph.as_of + 1, step, dtype=np.int64)
-    return np.array([moment(item, graph.clock, "task.moments") for item in task.moments], np.int64)
+    return np.array([moment(item, graph.clock, "task.moments", graph.as_of) for item in task.moments], np.int64)
 
 
 def _rows(tables: Artifact, graph: Graph, task: Task) -> pd.DataFrame:

@@ -44,15 +44,21 @@ def _fit_split(graph: Graph, features: Features, examples: pd.DataFrame, split: 
         rows = _training_edges(graph, edge)
         edges[edge] = fit(fields, features.edges[edge][rows], params.scale, params.one_hot_limit)
     for node, (ids, times) in _neighbourhoods(graph, train, params.seed).items():
-        raw = features.state(graph, node, ids, times, split)
+        raw = features.state(graph, node, ids, times)
         state[node] = fit(features.state_fields(graph, node), raw, params.scale, params.one_hot_limit)
     return {"nodes": nodes, "edges": edges, "state": state}
+
+
+def train_end(graph: Graph) -> int:
+    """The moment at which the training part of a temporal split ends."""
+    assert isinstance(graph.task.split, TemporalSplit)
+    return moment(graph.task.split.train_end, graph.clock, "task.split.train_end", graph.as_of)
 
 
 def _training_nodes(graph: Graph, node: str, examples: pd.DataFrame, split: int) -> NDArray[np.bool_]:
     time = graph.node_time(node)
     if isinstance(graph.task.split, TemporalSplit):
-        return time < moment(graph.task.split.train_end, graph.clock)
+        return time < train_end(graph)
     rows = np.ones(len(time), bool)
     if node == graph.task.node:
         held_out = examples[f"split_{split}"].isin(["validation", "test"])
@@ -66,7 +72,7 @@ def _training_edges(graph: Graph, edge: str) -> Any:
     adjacency = graph.relations[name]
     if adjacency.time is None or not isinstance(graph.task.split, TemporalSplit):
         return slice(None)
-    end = moment(graph.task.split.train_end, graph.clock)
+    end = train_end(graph)
     return np.unique(adjacency.edge_id[np.flatnonzero(adjacency.time < end)])
 
 

@@ -25,16 +25,15 @@ class Inputs:
         graph: the graph, its shuffle or a newer snapshot.
         features: the features of that graph.
         transforms: the model's fitted transforms (``nodes``, ``state``, ``edges``).
-        split: whose known labels count.
 
     Raises:
         UserError: when the features lack a column that the transforms were fitted on.
     """
 
     def __init__(
-        self, graph: Graph, features: Features, transforms: dict[str, dict[str, list[Transform]]], split: int = 0
+        self, graph: Graph, features: Features, transforms: dict[str, dict[str, list[Transform]]]
     ) -> None:
-        self.graph, self.features, self.split = graph, features, split
+        self.graph, self.features = graph, features
         nodes, state, edges = transforms["nodes"], transforms["state"], transforms["edges"]
         self.nodes = {node: Encoder(items, features.columns.get(node, [])) for node, items in nodes.items()}
         self.state = {node: Encoder(items, features.state_fields(graph, node)) for node, items in state.items()}
@@ -58,7 +57,7 @@ class Inputs:
     def gather(self, node: str, ids: NDArray[np.int32], times: NDArray[np.int64]) -> tuple[Matrix, Codes]:
         """Encoded rows as of their times: dense float32 ``[n, len(names)]``, codes int64 ``[n, embedded]``."""
         dense, codes = self.nodes[node](_take(self.features.nodes[node], ids))
-        state, _ = self.state[node](self.features.state(self.graph, node, ids, times, self.split))
+        state, _ = self.state[node](self.features.state(self.graph, node, ids, times))
         return np.concatenate([dense, state], axis=1), codes
 
     def gather_edges(self, relation: str, block: Block) -> Matrix:

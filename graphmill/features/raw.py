@@ -11,12 +11,13 @@ from graphmill.artifact import Artifact
 from graphmill.errors import UserError
 from graphmill.features import columns as raw_columns
 from graphmill.features.columns import NEVER, Field
-from graphmill.features.windows import EVER, Window, prefix_sums
+from graphmill.features.windows import EVER, Window, prefix_sums, running_sums
 from graphmill.graph.adjacency import Adjacency
 from graphmill.graph.store import Graph
 from graphmill.schema import Column, Relation
 
 Matrix = NDArray[np.float32]
+LABEL_ARRAYS = ("indptr", "known", "prefix")
 
 
 def write(tables: Artifact, graph: Graph, folder: Path, with_calendar: bool) -> dict[str, Any]:
@@ -68,6 +69,8 @@ def check_windows(graph: Graph, windows: list[Window]) -> None:
     """
     for window in windows:
         relation = relation_of(graph, window.over)
+        if sum(other.over == window.over for other in windows) > 1:
+            raise UserError(f"features.windows: {window.over} stands twice; put sizes and columns into one")
         window.lengths(graph.clock)
         timed = graph.relations[window.over].time is not None
         if not timed and any(size != EVER for size in window.sizes):
@@ -145,9 +148,7 @@ def label_sums(
     source, target = source[order], target[kept][order]
     indptr = np.searchsorted(target, np.arange(len(adjacency.indptr)))
     parts = np.stack([np.ones(len(source)), value[source]], axis=1)
-    from graphmill.features.windows import _accumulate
-
-    return indptr.astype(np.int64), known[source], _accumulate(indptr, parts)
+    return indptr.astype(np.int64), known[source], running_sums(indptr, parts)
 
 
 def write_windows(
@@ -169,5 +170,5 @@ def write_windows(
             np.save(target / f"{window.over}.npy", prefix_sums(adjacency.indptr, values))
         if window.known_label:
             sums = label_sums(adjacency, graph.nodes[adjacency.source], examples)
-            for name, array in zip(("indptr", "known", "prefix"), sums, strict=True):
-                np.save(target / f"{window.over}.label_0.{name}.npy", array)
+            for name, array in zip(LABEL_ARRAYS, sums, strict=True):
+                np.save(target / f"{window.over}.label.{name}.npy", array)

@@ -13,7 +13,7 @@ PARTS = ("train", "validation", "test")
 Parts = NDArray[np.object_]
 
 
-def assign(examples: pd.DataFrame, task: Task, clock: Clock) -> pd.DataFrame:
+def assign(examples: pd.DataFrame, task: Task, clock: Clock, as_of: int) -> pd.DataFrame:
     """Add ``split_0`` … with the part of every example.
 
     Raises:
@@ -21,7 +21,7 @@ def assign(examples: pd.DataFrame, task: Task, clock: Clock) -> pd.DataFrame:
     """
     split = task.split
     if isinstance(split, TemporalSplit):
-        parts = [_temporal(examples, split, clock)]
+        parts = [_temporal(examples, split, clock, as_of)]
     elif isinstance(split, RandomSplit):
         parts = _random(examples, split)
     else:
@@ -34,10 +34,10 @@ def assign(examples: pd.DataFrame, task: Task, clock: Clock) -> pd.DataFrame:
     return pd.concat([kept, pd.DataFrame(columns, index=examples.index)], axis=1)
 
 
-def _temporal(examples: pd.DataFrame, split: TemporalSplit, clock: Clock) -> Parts:
+def _temporal(examples: pd.DataFrame, split: TemporalSplit, clock: Clock, as_of: int) -> Parts:
     """The gap between the parts is what the delay of the labels asks for: none may be used before known."""
-    train_end = moment(split.train_end, clock, "task.split.train_end")
-    validation_end = moment(split.validation_end, clock, "task.split.validation_end")
+    train_end = moment(split.train_end, clock, "task.split.train_end", as_of)
+    validation_end = moment(split.validation_end, clock, "task.split.validation_end", as_of)
     if train_end >= validation_end:
         raise UserError("task.split: train_end must be before validation_end")
     time, known = examples["time"].to_numpy(), examples["known"].to_numpy()

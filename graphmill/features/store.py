@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from graphmill import artifact
 from graphmill.clock import ALWAYS, day
-from graphmill.features import structure
+from graphmill.features import raw, structure
 from graphmill.features.columns import Field
 from graphmill.features.transforms import Transform
-from graphmill.features.windows import Window, label_lookup, lookup
+from graphmill.features.windows import Window, label_lookup, lookup, prefix_sums
 from graphmill.graph.store import Graph
 
 Ids = NDArray[np.int32]
@@ -98,7 +98,7 @@ class Features:
             names += self.manifest["structure"]["names"]
         return names
 
-    def state(self, graph: Graph, node: str, ids: Ids, times: Times, split: int = 0) -> Matrix:
+    def state(self, graph: Graph, node: str, ids: Ids, times: Times) -> Matrix:
         """Point-in-time values: ages, degrees, windows, structure, each from strictly before its time.
 
         Args:
@@ -106,7 +106,6 @@ class Features:
             node: the node type.
             ids: int32 ``[n]``.
             times: int64 ``[n]``.
-            split: whose known labels count, where the split decides that.
 
         Returns:
             float32 ``[n, len(state_names)]``, raw; NaN where there is nothing to speak of.
@@ -116,10 +115,10 @@ class Features:
             parts.append(graph.relations[name].degree(ids, times).astype(np.float32)[:, None])
         for window in self._windows_of(graph, node):
             adjacency = graph.relations[window.over]
-            prefix = self._matrix(f"windows/{window.over}") if window.columns else None
+            prefix = self._prefix(graph, window) if window.columns else None
             parts.append(lookup(window, adjacency, prefix, ids, times, graph.clock, day(graph.clock)))
             if window.known_label:
-                labels = self._labels(window.over, split)
+                labels = self._labels(graph, window.over)
                 parts.append(label_lookup(window, labels, ids, times, graph.clock))
         if node in structure.node_types(graph) and self.manifest["structure"]["names"]:
             when = np.array(self.manifest["structure"]["moments"], np.int64)
@@ -151,9 +150,27 @@ class Features:
     def _windows_of(self, graph: Graph, node: str) -> list[Window]:
         return [window for window in self.windows if graph.relations[window.over].target == node]
 
-    def _labels(self, relation: str, split: int) -> tuple[Any, Any, Any]:
-        names = ("indptr", "known", "prefix")
-        return tuple(self._matrix(f"windows/{relation}.label_{split}.{name}") for name in names)  # type: ignore[return-value]
+    def _prefix(self, graph: Graph, window: Window) -> Any:
+        """A window's running sums: stored for the graph itself, computed for a permuted one."""
+        if graph.permutation is None:
+            return self._matrix(f"windows/{window.over}")
+        name = f"windows/{window.over}@{graph.permutation}"
+        if name not in self._cache:
+            values = raw.window_values(graph, window, self.columns, self.edge_columns, self.nodes, self.edges)
+            self._cache[name] = prefix_sums(graph.relations[window.over].indptr, values)
+        return self._cache[name]
+
+    def _labels(self, graph: Graph, relation: str) -> tuple[Any, Any, Any]:
+        """A relation's known labels: indptr, when each became known, running sums."""
+        if graph.permutation is None:
+            indptr, known, prefix = (self._matrix(f"windows/{relation}.label.{name}") for name in raw.LABEL_ARRAYS)
+            return indptr, known, prefix
+        name = f"labels/{relation}@{graph.permutation}"
+        if name not in self._cache:
+            adjacency = graph.relations[relation]
+            self._cache[name] = raw.label_sums(adjacency, graph.nodes[adjacency.source], self.examples)
+        found: tuple[Any, Any, Any] = self._cache[name]
+        return found
 
     def _matrix(self, name: str) -> Any:
         if name not in self._cache:

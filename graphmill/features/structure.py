@@ -42,7 +42,7 @@ def moments(graph: Graph, examples: pd.DataFrame, every: str | int | None) -> ND
         return own[:1]
     anchor = graph.as_of
     if isinstance(split, TemporalSplit):
-        anchor = moment(split.train_end, graph.clock, "task.split.train_end")
+        anchor = moment(split.train_end, graph.clock, "task.split.train_end", graph.as_of)
     default = max(1, (anchor - first) // 12)
     step = default if every is None else duration(every, graph.clock, "features.structure_every")
     if step <= 0 or (graph.as_of - first) // step > MOST:

@@ -75,7 +75,7 @@ def prefix_sums(indptr: Any, values: NDArray[np.float64]) -> NDArray[np.float64]
     clean = np.where(there, values, 0.0)
     parts = np.stack([there.astype(np.float64), clean, clean * clean], axis=2)
     parts = parts.reshape(len(values), 3 * values.shape[1])
-    return np.asarray(_accumulate(np.asarray(indptr), parts))
+    return np.asarray(running_sums(np.asarray(indptr), parts))
 
 
 def lookup(
@@ -159,7 +159,8 @@ def borders(indptr: Any, time: Any, nodes: Any, times: Any, length: int) -> tupl
 
 
 @njit(cache=True)
-def _accumulate(indptr: Any, values: Any) -> Any:
+def running_sums(indptr: Any, values: Any) -> Any:
+    """Running sums of each column inside each row, in place: ``values`` ``[edges, columns]``."""
     for node in range(len(indptr) - 1):
         for edge in range(indptr[node] + 1, indptr[node + 1]):
             for column in range(values.shape[1]):

@@ -17,7 +17,7 @@ class Params(Section):
 
     memory_limit: str = "2GB"
     """How much memory the database may use while it resolves keys; beyond it spills to disk."""
-    threads: int = Field(2, ge=1)
+    threads: int = Field(default=2, ge=1)
     """Threads of the database."""
 
 

@@ -23,6 +23,8 @@ class Graph:
 
     artifact: artifact.Artifact
     relations: dict[str, Adjacency]
+    permutation: int | None = None
+    """The seed by which neighbours were permuted, None for the graph as it is."""
 
     @classmethod
     def open(cls, path: str | Path) -> "Graph":
@@ -91,7 +93,7 @@ class Graph:
             group = [relation.node or "", relation.column or "", relation.edge or ""]
             state = np.random.default_rng([seed, *"/".join(group).encode()])
             permuted[relation.name] = self._permuted(relation, state)
-        return dataclasses.replace(self, relations=permuted)
+        return dataclasses.replace(self, relations=permuted, permutation=seed)
 
     def _permuted(self, relation: Relation, state: np.random.Generator) -> Adjacency:
         adjacency = self.relations[relation.name]

@@ -76,7 +76,7 @@ def nodes_to_score(graph: Graph, params: Params) -> pd.DataFrame:
     else:
         now = graph.as_of
         if params.moment is not None:
-            now = moment(params.moment, graph.clock, "score.moment")
+            now = moment(params.moment, graph.clock, "score.moment", graph.as_of)
         ids = np.flatnonzero((born < now) | (born == ALWAYS))
         times = np.full(len(ids), now)
     if len(ids) == 0:

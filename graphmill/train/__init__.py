@@ -70,7 +70,7 @@ def _train_split(
     """Fit the three models of one split, write their files, and judge them on the validation part."""
     target = split_folder(folder, split, features.split_count)
     target.mkdir(exist_ok=True)
-    inputs = Inputs(graph, features, features.transforms(split), split)
+    inputs = Inputs(graph, features, features.transforms(split))
     train, validation = (part(features.examples, split, name) for name in ("train", "validation"))
     network, curve = loop.fit(inputs, train, validation, params, checkpoints, f"split_{split}")
     save_file({name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}, target / "weights.safetensors")

@@ -57,7 +57,7 @@ def fit(
             data,
             params.rounds,
             valid_sets=[lightgbm.Dataset(validation[0], validation[1], reference=data)],
-            callbacks=[lightgbm.early_stopping(params.patience, verbose=False)],
+            callbacks=[lightgbm.early_stopping(params.patience, verbose=False)] if params.patience else [],
         )
         models.append(booster.model_to_string(num_iteration=booster.best_iteration))
     return models

@@ -47,6 +47,7 @@ def fit(
     torch.manual_seed(params.seed)
     shape = architecture(inputs, params.model.hidden, len(params.hops), params.model.dropout)
     network = Network(shape).to(device)
+    network.start_at(_base_rate(labels(train), params.negatives))
     optimizer = torch.optim.AdamW(network.parameters(), params.learning_rate, weight_decay=params.weight_decay)
     progress = _resume(network, optimizer, checkpoints, name)
     kept = limited(len(validation), params.validation_limit, labels(validation), [params.seed, 1])
@@ -65,6 +66,12 @@ def fit(
         checkpoints.save(name, _state(network, optimizer, progress))
     network.load_state_dict(progress.weights)
     return network.eval(), progress.curve
+
+
+def _base_rate(label: NDArray[np.float32], negatives: int | None) -> float:
+    """Share of positives among the examples that an epoch sees."""
+    share = float(label.mean())
+    return share if negatives is None else max(share, 1.0 / (1.0 + negatives))
 
 
 def choose_device(name: str) -> torch.device:

@@ -5,6 +5,7 @@ edges' own inputs; a residual connection and layer normalisation keep it trainab
 it is a multi-layer perceptron on the node alone.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -122,6 +123,10 @@ class Network(nn.Module):
         )
         self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
         self.head = nn.Linear(shape.hidden, 1)
+
+    def start_at(self, share: float) -> None:
+        """Begin with the base rate: the first epochs need not learn that positives are rare."""
+        nn.init.constant_(self.head.bias, math.log(share / (1 - share)))
 
     def embed(self, batch: Batch) -> Tensor:
         """Embeddings of the seeds: ``[seeds, hidden]``."""

@@ -12,9 +12,9 @@ class Network(Section):
 
     kind: Literal["sage", "mlp"] = "sage"
     """`sage`: GraphSAGE with a mean; `mlp`: the node alone, without a neighbourhood."""
-    hidden: int = Field(64, ge=1)
+    hidden: int = Field(default=64, ge=1)
     """Width of every layer."""
-    dropout: float = Field(0.2, ge=0, lt=1)
+    dropout: float = Field(default=0.2, ge=0, lt=1)
     """Share of activations dropped in training."""
 
 
@@ -23,25 +23,25 @@ class Controls(Section):
 
     fanouts: list[int] = [50, 10]
     """Edges per relation and hop whose means the trees see; -1 takes all."""
-    negatives: int | None = Field(30, ge=1)
+    negatives: int | None = Field(default=30, ge=1)
     """Negative examples per positive one; none keeps all."""
-    rounds: int = Field(400, ge=1)
+    rounds: int = Field(default=400, ge=1)
     """Most boosting rounds; the validation part stops earlier."""
-    patience: int = Field(40, ge=1)
-    """Rounds without a gain before stopping."""
-    learning_rate: float = Field(0.05, gt=0)
+    patience: int | None = Field(default=40, ge=1)
+    """Rounds without a gain before stopping; none grows all rounds, wiser where few examples validate."""
+    learning_rate: float = Field(default=0.05, gt=0)
     """Shrinkage."""
-    leaves: int = Field(15, ge=2)
+    leaves: int = Field(default=15, ge=2)
     """Leaves of a tree."""
-    minimum_leaf: int = Field(20, ge=1)
+    minimum_leaf: int = Field(default=20, ge=1)
     """Fewest examples in a leaf."""
-    column_share: float = Field(0.5, gt=0, le=1)
+    column_share: float = Field(default=0.5, gt=0, le=1)
     """Share of the columns that a tree may use."""
-    row_share: float = Field(0.8, gt=0, le=1)
+    row_share: float = Field(default=0.8, gt=0, le=1)
     """Share of the examples that a tree is grown on."""
-    regularisation: float = Field(5.0, ge=0)
+    regularisation: float = Field(default=5.0, ge=0)
     """L2 penalty of a leaf's value."""
-    bags: int = Field(1, ge=1)
+    bags: int = Field(default=1, ge=1)
     """Models with other seeds whose scores are averaged."""
 
 
@@ -56,23 +56,23 @@ class Params(Section):
     """Edges per relation at each hop; as many hops as numbers; -1 takes all."""
     recent: bool = False
     """Whether the newest edges are taken instead of a uniform draw."""
-    epochs: int = Field(20, ge=1)
+    epochs: int = Field(default=20, ge=1)
     """Most passes over the training examples."""
-    patience: int = Field(5, ge=1)
+    patience: int = Field(default=5, ge=1)
     """Epochs without a gain on the validation part before stopping."""
-    batch_size: int = Field(512, ge=1)
+    batch_size: int = Field(default=512, ge=1)
     """Examples in a step."""
-    learning_rate: float = Field(5e-3, gt=0)
+    learning_rate: float = Field(default=5e-3, gt=0)
     """Peak of the one-cycle schedule."""
-    weight_decay: float = Field(1e-4, ge=0)
+    weight_decay: float = Field(default=1e-4, ge=0)
     """Decoupled weight decay (AdamW)."""
-    negatives: int | None = Field(10, ge=1)
+    negatives: int | None = Field(default=10, ge=1)
     """Negative examples per positive one, drawn anew each epoch; none keeps all. Calibration puts it right."""
-    validation_limit: int = Field(20_000, ge=1)
+    validation_limit: int = Field(default=20_000, ge=1)
     """Most validation examples judged after each epoch; calibration uses all of them."""
     seed: int = 0
     """Seed of everything random."""
-    threads: int = Field(1, ge=1)
+    threads: int = Field(default=1, ge=1)
     """Threads of the network and the trees. The result depends on it; two on a contended core are slower than one."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` takes a GPU when there is one."""

@@ -1,0 +1,69 @@
+"""Every parameter with its type, default and meaning, as Markdown: ``python -m components.reference``."""
+
+import importlib
+import sys
+from typing import Any, get_args
+
+from components import STAGES
+from graphmill.params import Section
+from graphmill.schema import Schema
+from graphmill.task import Task
+
+HEAD = """# Parameters
+
+Every parameter of `params.yaml`, section by section. Written by `make reference` from the code, where each is typed
+and documented; anything not listed here is refused.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    models: dict[str, type[Section]] = {"schema": Schema, "task": Task}
+    models |= {name: importlib.import_module(f"graphmill.{name}").Params for name in STAGES}
+    parts = [HEAD]
+    for name, model in models.items():
+        parts.append(f"## `{name}`\n")
+        parts += _tables(model, set())
+    return "\n".join(parts)
+
+
+def _tables(model: type[Section], done: set[str]) -> list[str]:
+    rows, nested = ["| parameter | type | default | meaning |", "|---|---|---|---|"], []
+    for name, field in model.model_fields.items():
+        rows.append(f"| `{name}` | {_type(field.annotation)} | {_default(field)} | {_line(field.description)} |")
+        nested += [item for item in _sections(field.annotation) if item.__name__ not in done]
+    parts = ["\n".join(rows) + "\n"]
+    for item in dict.fromkeys(nested):
+        done.add(item.__name__)
+        title = f"### {item.__name__}\n\n{_line((item.__doc__ or '').splitlines()[0])}\n"
+        parts += [title, *_tables(item, done)]
+    return parts
+
+
+def _sections(annotation: Any) -> list[type[Section]]:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return [annotation]
+    return [found for item in get_args(annotation) for found in _sections(item)]
+
+
+def _type(annotation: Any) -> str:
+    text = getattr(annotation, "__name__", str(annotation)) if not get_args(annotation) else str(annotation)
+    for item in _sections(annotation):
+        text = text.replace(f"{item.__module__}.{item.__name__}", item.__name__)
+    text = text.replace("typing.Literal", "one of ").replace("NoneType", "none")
+    return "`" + text.replace("|", "or").replace("typing.", "") + "`"
+
+
+def _default(field: Any) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    return "" if isinstance(value, Section) else f"`{value}`" if value is not None else "none"
+
+
+def _line(text: str | None) -> str:
+    return " ".join((text or "").split()).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

@@ -1,0 +1,1 @@
+"""Public data sets with published figures, each one params file."""

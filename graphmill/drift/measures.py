@@ -1,0 +1,132 @@
+"""One number an item: what of a profile is compared, in which unit, and how much of it is chance."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from graphmill.drift import structure
+from graphmill.drift.params import Family
+
+Unit = Literal["deviation", "rate", "structure"]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A signed statistic of one item in one period."""
+
+    family: Family
+    name: str
+    statistic: str
+    unit: Unit
+    value: float
+    noise: float = 0.0
+    """Variance from the number of rows alone, were they independent."""
+    scale: float = 1.0
+    """How much one unit is: the standard deviation at training."""
+    share: bool = False
+    """Whether a structural value is a share: then its change must also be more than a trifle."""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What identifies it across periods."""
+        return self.family, self.name, self.statistic
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Counts between frozen edges."""
+
+    family: Family
+    name: str
+    counts: list[int]
+
+
+def measures(profile: dict[str, Any], reference: dict[str, Any], label_share: float, positives: int) -> list[Measure]:
+    """Every statistic of a profile that has a value; parts that failed have none."""
+    found: list[Measure] = []
+    for scope, columns in profile.get("columns", {}).items():
+        for name, summary in columns.items():
+            frozen = reference["columns"][scope][name]
+            found += _column(f"{scope}: {name}", summary, frozen)
+    for name, values in profile.get("structure", {}).items():
+        found += _structure(name, values)
+    found += _predictions(profile.get("predictions", {}), reference, label_share, positives)
+    return found
+
+
+def histograms(profile: dict[str, Any]) -> Iterator[Histogram]:
+    """Every histogram of a profile."""
+    for scope, columns in profile.get("columns", {}).items():
+        for name, summary in columns.items():
+            if "histogram" in summary:
+                yield Histogram("feature", f"{scope}: {name}", summary["histogram"])
+    scores = profile.get("predictions", {}).get("scores")
+    if scores:
+        yield Histogram("prediction", "score", scores["histogram"])
+
+
+def _column(name: str, summary: dict[str, Any], frozen: dict[str, Any]) -> list[Measure]:
+    rows = summary["rows"]
+    found = [_rate("feature", name, "missing share", summary["missing"], rows)]
+    if "shares" in summary:
+        found += [
+            _rate("feature", name, f"share of {value}", share, rows) for value, share in summary["shares"].items()
+        ]
+        found.append(_rate("feature", name, "share of others", summary["other"], rows))
+        found.append(_rate("feature", name, "unseen share", summary["unseen"], rows))
+    else:
+        found += _moments("feature", name, summary, frozen)
+    return [item for item in found if item is not None]
+
+
+def _moments(family: Family, name: str, summary: dict[str, Any], frozen: dict[str, Any]) -> list[Measure | None]:
+    """Mean and standard deviation, in standard deviations at training (of a constant: in its own size)."""
+    mean, deviation = summary["mean"], summary["deviation"]
+    if mean is None:
+        return []
+    scale = frozen["deviation"] or abs(frozen["mean"]) or 1.0
+    count = max(1.0, summary["rows"] * (1 - (summary["missing"] or 0.0)))
+    noise = deviation**2 / count
+    return [
+        Measure(family, name, "mean", "deviation", mean, noise, scale),
+        Measure(family, name, "standard deviation", "deviation", deviation, noise / 2, scale),
+    ]
+
+
+def _rate(family: Family, name: str, statistic: str, value: float | None, rows: int) -> Measure | None:
+    if value is None or rows == 0:
+        return None
+    safe = (value * rows + 1) / (rows + 2)
+    return Measure(family, name, statistic, "rate", value, safe * (1 - safe) / rows)
+
+
+def _structure(name: str, values: dict[str, Any]) -> list[Measure]:
+    found = []
+    for statistic, value in values.items():
+        if statistic == "timed" or value is None:
+            continue
+        noise = float(value) if statistic in structure.COUNTS else 0.0
+        share = statistic in structure.SHARES
+        words = statistic.replace("_", " ")
+        found.append(Measure("structure", name, words, "structure", float(value), noise, share=share))
+    return found
+
+
+def _predictions(
+    summary: dict[str, Any], reference: dict[str, Any], label_share: float, positives: int
+) -> list[Measure]:
+    found: list[Measure | None] = []
+    scores = summary.get("scores")
+    if scores:
+        found += _moments("prediction", "score", scores, reference["scores"])
+        found.append(_rate("prediction", "decision", "share above threshold", scores["above"], scores["rows"]))
+    if mature(summary, label_share, positives):
+        known = round(summary["examples"] * summary["labelled"])
+        found.append(_rate("prediction", "label", "label rate", summary["label_rate"], known))
+    return [item for item in found if item is not None]
+
+
+def mature(summary: dict[str, Any], label_share: float, positives: int) -> bool:
+    """Whether enough labels are known, and enough of them positive, to speak of their rate."""
+    labelled = summary.get("labelled") or 0.0
+    return labelled >= label_share and summary["positives"] >= positives

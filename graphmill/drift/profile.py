@@ -1,0 +1,232 @@
+"""Profiles: what a period looked like, in less than 100 KB. Drift compares them and never rereads old data."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphmill.clock import ALWAYS, duration, moment
+from graphmill.drift import features, predictions, structure
+from graphmill.drift.source import Period, Source
+from graphmill.errors import UserError
+from graphmill.features.store import Features
+from graphmill.graph.store import Graph
+from graphmill.task import TemporalSplit
+
+VERSION = 1
+"""Of the profile's form; another one is refused."""
+MOST_PERIODS = 30
+LEAST_SCORED = 0.5
+"""A past period counts for predictions when so many of its examples have a held-out score."""
+PARTS = ("feature", "structure", "prediction")
+
+Profile = dict[str, Any]
+Reference = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Past:
+    """What a model folder knows of the past: frozen edges, and one profile a past period, oldest first."""
+
+    reference: Reference
+    history: list[Profile]
+
+
+def write(
+    folder: Path,
+    graph: Graph,
+    features: Features,
+    scores_by_example: NDArray[np.float64] | None = None,
+    threshold: float | None = None,
+    until: int | None = None,
+    period: int | None = None,
+) -> None:
+    """Write ``profile/reference.json`` and ``profile/history.json`` into a model folder.
+
+    Args:
+        folder: the model folder that is being written.
+        graph: the graph that the model was trained on.
+        features: its features.
+        scores_by_example: calibrated probabilities of the model, float64 ``[len(features.examples)]``, NaN for
+            examples that were not scored. Scores of training examples flatter and must be NaN.
+        threshold: the probability from which on a decision is positive.
+        until: the end of the last past period; by default the end of the validation part.
+        period: length of a period in clock units; by default an eighth of the training time.
+    """
+    source = Source(graph, features, features.examples, scores_by_example)
+    found = past(source, threshold, until, period)
+    (folder / "profile").mkdir(exist_ok=True)
+    (folder / "profile" / "reference.json").write_text(compact(found.reference), encoding="utf-8")
+    document = {"version": VERSION, "periods": found.history}
+    (folder / "profile" / "history.json").write_text(compact(document), encoding="utf-8")
+
+
+def past(source: Source, threshold: float | None, until: int | None = None, period: int | None = None) -> Past:
+    """Freeze the edges at the training time and profile its periods (and those of the validation part)."""
+    until = _until(source.graph) if until is None else until
+    period = default_period(source) if period is None else period
+    timed = isinstance(source.graph.task.split, TemporalSplit)
+    whole = Period(ALWAYS, until)
+    frozen = features.freeze(features.scopes(source, whole))
+    reference: Reference = {
+        "version": VERSION,
+        "clock": source.graph.clock,
+        "timed": timed,
+        "until": until,
+        "period": period if timed else 0,
+        "columns": frozen,
+        "node_types": list(source.graph.nodes),
+        "relations": [relation.name for relation in source.relations],
+        "scores": predictions.freeze(source.scores, threshold),
+    }
+    return Past(reference, history(source, reference))
+
+
+def history(source: Source, reference: Reference) -> list[Profile]:
+    """Profiles of the past periods up to ``reference["until"]``, oldest first.
+
+    What has no time is the same in all of them and stands in the newest only: it is one observation.
+    """
+    least = LEAST_SCORED if reference["timed"] else 0.0
+    found = [build(source, period, reference, least) for period in _periods(source, reference)]
+    return [_timed_only(profile) for profile in found[:-1]] + found[-1:]
+
+
+def build(source: Source, period: Period, reference: Reference, least_scored: float = 0.0) -> Profile:
+    """The profile of one period, as plain JSON values.
+
+    Raises:
+        Exception: whatever a part raises; ``parts`` keeps the others' results.
+    """
+    found = head(period)
+    for part in PARTS:
+        found |= build_part(part, source, period, reference, least_scored)
+    return found
+
+
+def build_part(part: str, source: Source, period: Period, reference: Reference, least_scored: float = 0.0) -> Profile:
+    """One family's share of a profile: ``columns`` and ``unknown``, ``structure``, or ``predictions``."""
+    if part == "feature":
+        return _columns(source, period, reference)
+    if part == "structure":
+        return {"structure": structure.build(source, period)}
+    return {"predictions": predictions.build(source, period, reference["scores"], least_scored)}
+
+
+def _columns(source: Source, period: Period, reference: Reference) -> Profile:
+    """Summaries of the known columns; names of those that the reference does not know."""
+    found: Profile = {"columns": {}, "untimed": [], "unknown": [], "rows": {}}
+    for scope in features.scopes(source, period):
+        frozen = reference["columns"].get(scope.name, {})
+        found["columns"][scope.name] = features.summarise(scope, frozen, period.start)
+        found["rows"][scope.name] = scope.count
+        found["untimed"] += [] if scope.timed else [scope.name]
+        strange = [field for field in scope.fields if field.name not in found["columns"][scope.name]]
+        found["unknown"] += [
+            f"{scope.name}: {field.name}" for field in strange if not features.left_out(field, reference["columns"])
+        ]
+    return found
+
+
+def head(period: Period) -> Profile:
+    """What a profile says of itself."""
+    return {"version": VERSION, "start": period.start, "end": period.end}
+
+
+def _timed_only(profile: Profile) -> Profile:
+    columns = {name: item for name, item in profile["columns"].items() if name not in profile["untimed"]}
+    kept = {name: item for name, item in profile["structure"].items() if item["timed"]}
+    return {**profile, "columns": columns, "structure": kept}
+
+
+def newest_period(graph: Graph, reference: Reference) -> Period:
+    """The period that ends at the graph's as-of moment; everything for data without time."""
+    if not reference["timed"]:
+        return Period(ALWAYS, graph.as_of)
+    return Period(graph.as_of - reference["period"], graph.as_of)
+
+
+def with_period(source: Source, reference: Reference, length: str | int) -> Past:
+    """The past in periods of another length, profiled again from a graph that holds it."""
+    period = duration(length, source.graph.clock, "drift.period")
+    if period <= 0:
+        raise UserError(f"drift.period: {length!r} must be longer than nothing")
+    changed = {**reference, "period": period}
+    return Past(changed, history(source, changed))
+
+
+def _periods(source: Source, reference: Reference) -> list[Period]:
+    """Whole periods counted back from the end, as far as there is data, oldest first."""
+    end, length = reference["until"], reference["period"]
+    if not reference["timed"]:
+        return [Period(ALWAYS, end)]
+    count = min(MOST_PERIODS, max(0, (end - _first(source)) // length))
+    return [Period(end - (back + 1) * length, end - back * length) for back in reversed(range(count))]
+
+
+def default_period(source: Source) -> int:
+    """An eighth of the training time: whole weeks if it is two or more, else whole days if it is one or more."""
+    split = source.graph.task.split
+    if not isinstance(split, TemporalSplit):
+        return 0
+    length = moment(split.train_end, source.graph.clock, "task.split.train_end") - _first(source)
+    period = max(1, length // 8)
+    if source.graph.clock == "timestamp":
+        day = duration("1d", "timestamp")
+        unit = 7 * day if period >= 14 * day else day if period >= day else 1
+        period = period // unit * unit
+    return period
+
+
+def _first(source: Source) -> int:
+    """When the data begins: the first event of the task, or the first edge."""
+    if source.is_event_task():
+        times = source.examples["time"].to_numpy(np.int64)
+    else:
+        found = [adjacency.time for adjacency in source.graph.relations.values() if adjacency.time is not None]
+        times = np.concatenate([np.asarray(time) for time in found]) if found else np.empty(0, np.int64)
+    times = times[times != ALWAYS]
+    return int(times.min()) if len(times) else source.graph.as_of
+
+
+def _until(graph: Graph) -> int:
+    split = graph.task.split
+    if isinstance(split, TemporalSplit):
+        return moment(split.validation_end, graph.clock, "task.split.validation_end")
+    return graph.as_of
+
+
+def with_scores(source: Source, rows: NDArray[np.int64], scores: NDArray[np.float64]) -> Source:
+    """The same source with the scores of some examples."""
+    every = np.full(len(source.examples), np.nan)
+    every[rows] = scores
+    return replace(source, scores=every)
+
+
+def read(folder: Path) -> Past:
+    """Read the profiles of a model folder.
+
+    Raises:
+        UserError: when the model has none, or they are of another version.
+    """
+    documents = []
+    for name in ("reference", "history"):
+        file = folder / "profile" / f"{name}.json"
+        try:
+            documents.append(json.loads(file.read_bytes()))
+        except FileNotFoundError:
+            raise UserError(f"{file}: missing, so drift has nothing to compare with; train the model again") from None
+        except ValueError:
+            raise UserError(f"{file}: not readable as JSON; train the model again") from None
+        if documents[-1].get("version") != VERSION:
+            found = documents[-1].get("version")
+            raise UserError(f"{file}: profile version {found}, this version reads {VERSION}; train the model again")
+    return Past(documents[0], documents[1]["periods"])
+
+
+def compact(value: Any) -> str:
+    """JSON without spaces, equal for equal values."""
+    return json.dumps(value, sort_keys=True, allow_nan=False, ensure_ascii=False, separators=(",", ":")) + "\n"

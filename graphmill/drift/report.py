@@ -1,0 +1,193 @@
+"""The report for people: the verdict in words first, then what it rests on. One page, no network, no time of day."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment
+from markupsafe import Markup
+
+from graphmill.drift.measures import histograms, measures
+from graphmill.drift.params import Params
+from graphmill.drift.profile import Past, Profile
+
+PAGE = Path(__file__).with_name("page.html")
+WORST = 40
+MOST_STRUCTURE = 120
+WIDTH, HEIGHT = 150, 34
+HEADLINES = {
+    "page": "Somebody has to look: this cannot be trusted",
+    "retrain": "Alarm: the newest period is not like the past, and retraining is due",
+    "watch": "Worth watching",
+    "ok": "Nothing changed that matters",
+}
+
+Report = dict[str, Any]
+Histograms = dict[tuple[str, str], list[int]]
+Series = dict[tuple[str, str, str], list[float]]
+
+
+def words(report: Report) -> str:
+    """The verdict in one or two sentences."""
+    if report["integrity"]:
+        first = report["integrity"][0]
+        count = len(report["integrity"])
+        more = f", and {count - 1} more" if count > 1 else ""
+        return f"The feed looks broken: {first['rule']}, {first['where']} ({first['what']}){more}."
+    failed = [f"{name} ({family['error']})" for name, family in report["families"].items() if family["error"]]
+    if failed:
+        return f"Parts of the check failed: {'; '.join(failed)}."
+    loud = [item for item in report["items"] if item["state"] in ("alarm", "warn")]
+    if loud:
+        named = list(dict.fromkeys(f"{item['name']} ({item['statistic']}, {change(item)})" for item in loud))
+        alarms = sum(item["state"] == "alarm" for item in loud)
+        rest = f" and {len(named) - 3} more" if len(named) > 3 else ""
+        return f"{alarms} alarms, {len(loud) - alarms} warnings: {'; '.join(named[:3])}{rest}."
+    if report["state"] == "cold_start":
+        return "Too little history to judge; what could be compared has no large change."
+    return "No item moved beyond what the past periods did by themselves."
+
+
+def change(item: dict[str, Any]) -> str:
+    """The size of a change in words."""
+    if item["statistic"] == "new column":
+        return "not known to the model"
+    if item["state"] == "insufficient_labels":
+        return "too few labels are known yet"
+    effect = item["effect"]
+    if effect is None:
+        return "nothing to compare with"
+    if item["statistic"] == "distribution":
+        return f"distance {effect:.3f}, at most {item['reference']:.3f} before"
+    if item["unit"] == "deviation":
+        return f"{effect:+.2f} standard deviations"
+    if item["unit"] == "rate":
+        return f"{100 * effect:+.1f} points"
+    return f"{100 * effect:+.0f} %"
+
+
+def render(report: Report, newest: Profile, past: Past, params: Params) -> str:
+    """The HTML page of a report."""
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["number"] = number
+    series = _series(past, params)
+    then = _pooled(past)
+    now: Histograms = {(item.family, item.name): item.counts for item in histograms(newest)}
+    rows = [_row(item, series, then, now) for item in report["items"]]
+    worst = [row for row in rows if row["item"]["effect"] is not None or row["item"]["state"] != "ok"][:WORST]
+    structure = [row for row in rows if row["item"]["family"] == "structure"][:MOST_STRUCTURE]
+    scores = ("prediction", "score")
+    headline = HEADLINES[report["decision"]]
+    if report["decision"] == "watch" and report["state"] == "cold_start":
+        headline = "Too early to say"
+    return environment.from_string(PAGE.read_text(encoding="utf-8")).render(
+        report=report,
+        headline=headline,
+        caution=_caution(report, params),
+        worst=worst,
+        hidden=max(0, len(rows) - len(worst)),
+        structure=structure,
+        scores=_histogram(then.get(scores), now.get(scores), 600, 140) if scores in now else None,
+        method=_method(params),
+    )
+
+
+def number(value: float | None) -> str:
+    """A number with four significant digits; a dash for none."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+
+
+def _caution(report: Report, params: Params) -> str:
+    if not report["cold_start"] and not any(family["cold_start"] for family in report["families"].values()):
+        return ""
+    return (
+        f"With fewer than {params.enough} past periods there are no p-values: verdicts are sizes of changes, "
+        "and a change smaller than the bounds cannot be told from natural variation yet."
+    )
+
+
+def _method(params: Params) -> str:
+    return (
+        f"From {params.enough} past periods on: Student's predictive t on each signed statistic, Holm's correction within its "
+        f"family, warning below {params.warn:g}, alarm below {params.alarm:g}, and never for a change smaller than "
+        f"{params.deviation.floor:g} standard deviations, {100 * params.rate.floor:g} points of a share or "
+        f"{100 * params.structure.floor:g} % of a structural value. With {params.few} to {params.enough - 1}: a change of more than "
+        f"{params.shift:g} times the past periods' own spread, and of {params.deviation.notable:g} (alarm "
+        f"{params.deviation.large:g}) standard deviations, {100 * params.rate.notable:g} ({100 * params.rate.large:g}) points or "
+        f"{100 * params.structure.notable:g} ({100 * params.structure.large:g}) %. With fewer the spread is unknown, and only "
+        f"{params.deviation.large:g} ({params.deviation.gross:g}), {100 * params.rate.large:g} ({100 * params.rate.gross:g}) and "
+        f"{100 * params.structure.large:g} ({100 * params.structure.gross:g}) count."
+    )
+
+
+def _series(past: Past, params: Params) -> Series:
+    """Values of every statistic over the past periods."""
+    found: Series = {}
+    for profile in past.history[-params.history :]:
+        for measure in measures(profile, past.reference, params.label_share, params.positives):
+            found.setdefault(measure.key, []).append(measure.value)
+    return found
+
+
+def _pooled(past: Past) -> Histograms:
+    found: Histograms = {}
+    for profile in past.history:
+        for item in histograms(profile):
+            known = found.get((item.family, item.name), [0] * len(item.counts))
+            found[item.family, item.name] = [a + b for a, b in zip(known, item.counts, strict=True)]
+    return found
+
+
+def _row(
+    item: dict[str, Any],
+    series: Series,
+    then: Histograms,
+    now: Histograms,
+) -> dict[str, Any]:
+    key = (item["family"], item["name"])
+    values = series.get((*key, item["statistic"]), [])
+    return {
+        "item": item,
+        "change": change(item),
+        "line": _line(values, item["value"]),
+        "histogram": _histogram(then.get(key), now.get(key)) if item["family"] != "structure" else "",
+    }
+
+
+def _line(values: list[float], now: float | None) -> Markup | str:
+    """The past periods as a line, the newest as a dot."""
+    if not values or now is None:
+        return ""
+    every = np.array([*values, now])
+    low, span = float(every.min()), float(np.ptp(every)) or 1.0
+    across = np.linspace(4, WIDTH - 6, len(every))
+    down = HEIGHT - 5 - (every - low) / span * (HEIGHT - 10)
+    points = " ".join(f"{x:.0f},{y:.1f}" for x, y in zip(across[:-1], down[:-1], strict=True))
+    dot = f'<circle class="last" cx="{across[-1]:.0f}" cy="{down[-1]:.1f}" r="3.5"/>'
+    return _svg(f'<polyline class="past" points="{points}"/>{dot}', WIDTH, HEIGHT)
+
+
+def _histogram(then: list[int] | None, now: list[int] | None, width: int = WIDTH, height: int = HEIGHT) -> Markup | str:
+    """Two distributions on the same edges: filled then, a line now."""
+    if not then or not now or not sum(then) or not sum(now):
+        return ""
+    shares = np.array([then, now], float)
+    shares = shares / shares.sum(axis=1, keepdims=True)
+    tall = shares / shares.max() * (height - 2)
+    paths = [_steps(row, width, height) for row in tall]
+    return _svg(f'<path class="then" d="{paths[0]} V{height} H0 Z"/><path class="now" d="{paths[1]}"/>', width, height)
+
+
+def _steps(tall: np.ndarray[Any, Any], width: int, height: int) -> str:
+    """A stair of bars as a path, from the left bottom."""
+    step = width / len(tall)
+    stairs = "".join(f"V{height - value:.1f}H{(place + 1) * step:.1f}" for place, value in enumerate(tall))
+    return f"M0 {height}{stairs}"
+
+
+def _svg(content: str, width: int, height: int) -> Markup:
+    """Only numbers of ours are inside."""
+    opening = f'<svg width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img" aria-label="plot">'
+    return Markup(f"{opening}{content}</svg>")

@@ -1,0 +1,106 @@
+"""What a profile is made from: a graph, its features, the examples and their scores."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from graphmill.clock import ALWAYS
+from graphmill.features.store import Features
+from graphmill.graph.store import Graph
+from graphmill.schema import Relation
+
+Integers = NDArray[np.integer[Any]]
+Floats = NDArray[np.float64]
+
+
+class Period(NamedTuple):
+    """``[start, end)``; for data without time ``start`` is ``clock.ALWAYS``."""
+
+    start: int
+    end: int
+
+    def holds(self, times: Integers) -> NDArray[np.bool_]:
+        """Which moments lie inside: bool ``[n]``."""
+        inside: NDArray[np.bool_] = (times >= self.start) & (times < self.end)
+        return inside
+
+
+@dataclass(frozen=True)
+class Source:
+    """A graph and its features; ``scores`` belong to ``examples`` row by row, NaN where there is none."""
+
+    graph: Graph
+    features: Features
+    examples: pd.DataFrame
+    scores: Floats | None = None
+
+    @cached_property
+    def times(self) -> dict[str, Integers]:
+        """From when on each node is there, by type: int64 ``[N]``."""
+        return {node: self.graph.node_time(node) for node in self.graph.nodes}
+
+    @cached_property
+    def relations(self) -> list[Relation]:
+        """Declared edge types; a reverse holds the same edges once more."""
+        return [relation for relation in self.graph.schema.relations() if not relation.reversed]
+
+    @cached_property
+    def links(self) -> dict[str, dict[str, Integers]]:
+        """The node that each row links to, by node type and link column: int32 ``[N]``, -1 for none."""
+        found: dict[str, dict[str, Integers]] = {}
+        for relation in self.relations:
+            if relation.node is None or relation.column is None:
+                continue
+            source, target = self.edges(relation.name, None)
+            linked = np.full(self.graph.nodes[relation.node], -1, np.int32)
+            linked[source] = target
+            found.setdefault(relation.node, {})[relation.column] = linked
+        return found
+
+    def timed(self, node: str) -> bool:
+        """Whether rows of a node type have a time."""
+        return bool(np.any(self.times[node] != ALWAYS))
+
+    def positions(self, relation: str, period: Period | None) -> Integers:
+        """Places in an adjacency of the edges of a period, of all where they have no time: int64 ``[e]``."""
+        adjacency = self.graph.relations[relation]
+        if adjacency.time is None or period is None:
+            return np.arange(adjacency.edges)
+        return np.flatnonzero(period.holds(np.asarray(adjacency.time)))
+
+    def edges(self, relation: str, period: Period | None) -> tuple[Integers, Integers]:
+        """Source and target of the edges of a period: int ``[e]`` each."""
+        adjacency, places = self.graph.relations[relation], self.positions(relation, period)
+        target = np.searchsorted(np.asarray(adjacency.indptr), places, side="right") - 1
+        return np.asarray(adjacency.indices)[places], target
+
+    def is_event_task(self) -> bool:
+        """Whether the task's nodes are judged when they happen, not at given moments."""
+        task = self.graph.task
+        own_time = self.graph.schema.nodes[task.node].time is not None
+        return task.moments is None and own_time and task.split.kind == "temporal"
+
+    def example_places(self, period: Period) -> Integers:
+        """Rows of ``examples`` of a period: an event inside it, an entity judged in it or at its end."""
+        times = self.examples["time"].to_numpy(np.int64)
+        if self.is_event_task():
+            return np.flatnonzero(period.holds(times))
+        return np.flatnonzero((times > period.start) & (times <= period.end))
+
+
+def thin(rows: Integers, most: int) -> Integers:
+    """At most ``most`` of the rows, evenly spread."""
+    if len(rows) <= most:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
+
+
+def rounded(value: float | None) -> float | None:
+    """Six significant digits; None for what is not a finite number."""
+    if value is None or not np.isfinite(value):
+        return None
+    return float(f"{value:.6g}")

@@ -1,0 +1,174 @@
+"""Whole pipelines: what is compiled, and what runs through ``kfp.local``, on both sides of every branch."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from graphmill import artifact
+from pipelines import PIPELINES
+from tests import tiny
+
+HOME = Path(__file__).parent.parent
+NAMES = ("tables", "graph", "features", "model", "evaluation", "release")
+
+
+def python(*arguments, cwd=HOME, **variables):
+    environment = os.environ | {"PYTHONPATH": str(HOME), "PYTHONWARNINGS": "error::UserWarning"} | variables
+    return subprocess.run(
+        [sys.executable, "-m", *map(str, arguments)], cwd=cwd, env=environment, text=True, capture_output=True
+    )
+
+
+def compiled(folder):
+    found = {}
+    for name in PIPELINES:
+        document = yaml.safe_load((folder / f"{name}.yaml").read_text())
+        document.pop("sdkVersion")
+        found[name] = document
+    return found
+
+
+def test_compiled_pipelines_equal_the_goldens(tmp_path):
+    for seed in ("1", "2"):
+        done = python(
+            "pipelines", "compile", "--output", tmp_path / seed,
+            PYTHONHASHSEED=seed, GRAPHMILL_IMAGE="graphmill-stage:golden",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    assert [file.read_bytes() for file in sorted((tmp_path / "1").iterdir())] == [
+        file.read_bytes() for file in sorted((tmp_path / "2").iterdir())
+    ]
+    assert compiled(tmp_path / "1") == compiled(HOME / "tests" / "golden"), "run `make golden` and review the change"
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_compiled_pipelines_keep_to_what_runs_everywhere(name):
+    document = yaml.safe_load((HOME / "tests" / "golden" / f"{name}.yaml").read_text())
+    for executor in document["deploymentSpec"]["executors"].values():
+        if "container" not in executor:
+            continue
+        command = " ".join(executor["container"]["command"])
+        assert executor["container"]["image"] == "graphmill-stage:golden"
+        assert "pip install" not in command
+    for component in document["components"].values():
+        for task in component.get("dag", {}).get("tasks", {}).values():
+            condition = task.get("triggerPolicy", {}).get("condition")
+            # kfp.local skips a condition on a named output without a word
+            assert condition is None or "-Output'" in condition
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, tiny_data, tiny_params):
+    """A run of the training pipeline through kfp.local, and what it printed last."""
+    root = tmp_path_factory.mktemp("kfp")
+    done = python(
+        "pipelines", "run", "training", "--params", tiny_params, "--data", tiny_data, "--root", root
+    )
+    assert done.returncode == 0, done.stdout[-4_000:] + done.stderr
+    return root, json.loads(done.stdout.splitlines()[-1])
+
+
+def test_training_prints_what_it_came_to(trained):
+    _, result = trained
+    assert result["pipeline"] == "training" and result["winner"] in result["metrics"]
+    assert set(result["metrics"]) == {"sage", "features_only", "neighbour_trees"}
+    for figures in result["metrics"].values():
+        assert 0 <= figures["roc_auc"] <= 1 and 0 <= figures["average_precision"] <= 1
+    assert all(set(gate) >= {"name", "passed", "value", "bound"} for gate in result["gates"]) and result["gates"]
+    assert set(result["seconds"]) == {"ingest", "graph", "features", "train", "evaluate", "deploy"}
+
+
+def test_both_roads_give_the_same_bytes(trained, tiny_run):
+    """The components called one by one, as `dvc repro` does, and the same through Kubeflow's runner."""
+    root, _ = trained
+    for name in NAMES:
+        here, there = (artifact.read(place / "artifacts" / name, name) for place in (tiny_run, root))
+        assert here.digest == there.digest, name
+    assert not [item for item in root.iterdir() if item.name.startswith(".run")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("answer", "made"), [("retrain", "release"), ("ok", "predictions")])
+def test_monitoring_takes_either_branch(trained, tiny_data, tmp_path, answer, made):
+    """The decision is forced through the bounds of the alarm: nothing, or anything at all, is drift."""
+    root, _ = trained
+    params = tiny.params() | {"drift": FORCED[answer]}
+    file = tmp_path / "params.yaml"
+    file.write_text(yaml.safe_dump(params))
+    model = root / "artifacts" / "model"
+    done = python(
+        "pipelines", "run", "monitoring", "--params", file, "--data", tiny_data, "--root", tmp_path, "--model", model
+    )
+    assert done.returncode == 0, done.stdout[-4_000:] + done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    left = {item.name for item in (tmp_path / "artifacts").iterdir()}
+    other = {"release": "predictions", "predictions": "release"}[made]
+    assert made in left and other not in left, (result, left)
+    assert (result["decision"] == "retrain") == (answer == "retrain")
+
+
+FORCED: dict[str, dict] = {"retrain": {}, "ok": {}}
+
+
+@pytest.mark.slow
+def test_scoring_uses_the_champion_or_the_model_named(trained, tiny_data, tiny_params, tmp_path):
+    root, _ = trained
+    model = root / "artifacts" / "model"
+    arguments = ("--params", tiny_params, "--data", tiny_data, "--root", tmp_path)
+    done = python("pipelines", "run", "scoring", *arguments, "--model", model)
+    assert done.returncode == 0, done.stdout[-4_000:] + done.stderr
+    assert artifact.read(tmp_path / "artifacts" / "predictions", "predictions").manifest["rows"] == 900
+    missing = python("pipelines", "run", "scoring", *arguments)
+    assert missing.returncode == 2 and "champion" in missing.stderr and "Traceback" not in missing.stderr
+
+
+def test_wrong_input_is_told_in_words(tiny_data, tiny_params, tmp_path):
+    params = tiny.params()
+    params["train"]["epoch"] = 3
+    file = tmp_path / "params.yaml"
+    file.write_text(yaml.safe_dump(params))
+    done = python("pipelines", "run", "training", "--params", file, "--data", tiny_data, "--root", tmp_path)
+    assert done.returncode == 2 and "train.epoch" in done.stderr and "'epochs'" in done.stderr
+    done = python("pipelines", "run", "training", "--params", tiny_params, "--data", tmp_path / "no", "--root", tmp_path)
+    assert done.returncode == 2 and "no such data folder" in done.stderr
+    (tmp_path / "data").mkdir()
+    done = python(
+        "pipelines", "run", "training", "--params", tiny_params, "--data", tmp_path / "data", "--root", tmp_path
+    )
+    assert done.returncode == 2 and "customers" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_local_runner_still_skips_bare_conditions_on_named_outputs(tmp_path):
+    """Canary: while this holds, a component that feeds a condition returns one unnamed value."""
+    script = tmp_path / "canary.py"
+    script.write_text(CANARY)
+    done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "ran").exists(), "kfp.local was mended: the rule can be dropped"
+
+
+CANARY = '''
+from typing import NamedTuple
+from kfp import dsl, local
+
+@dsl.component(base_image="python:3.11", install_kfp_package=False)
+def decide() -> NamedTuple("Answer", [("word", str)]):
+    return ("go",)
+
+@dsl.component(base_image="python:3.11", install_kfp_package=False)
+def act():
+    open("ran", "w").close()
+
+@dsl.pipeline(name="canary")
+def canary():
+    with dsl.If(decide().outputs["word"] == "go"):
+        act()
+
+local.init(local.SubprocessRunner(use_venv=False), pipeline_root="outputs")
+canary()
+'''
