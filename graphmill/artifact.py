@@ -1,5 +1,6 @@
 """Artifacts: folders that appear whole or not at all, and are read only when unaltered."""
 
+import errno
 import hashlib
 import json
 import os
@@ -14,6 +15,7 @@ from graphmill.errors import UserError
 
 FORMAT = 1
 LINEAGE = "lineage.json"
+FULL = os.strerror(errno.ENOSPC)
 
 
 @dataclass
@@ -57,7 +59,12 @@ def write(path: str | Path, kind: str) -> Iterator[Draft]:
         _seal(draft, kind)
         _replace(partial, target)
     except OSError as error:
-        raise UserError(f"{target}: cannot be written: {error.strerror or error} ({error.filename})") from error
+        raise UserError(f"{target}: cannot be written: {_told(error)}") from error
+    except Exception as error:
+        # safetensors and DuckDB have errors of their own for what the system said
+        if isinstance(error, UserError) or FULL not in str(error):
+            raise
+        raise UserError(f"{target}: cannot be written: {FULL}; make room and run it again") from error
     finally:
         _remove(partial)
 
@@ -73,20 +80,31 @@ def read(path: str | Path, kind: str) -> Artifact:
     try:
         content = (folder / f"{kind}.json").read_bytes()
         manifest = json.loads(content)
-        files = manifest["files"]
-    except FileNotFoundError:
+        if manifest["format"] != FORMAT:
+            raise UserError(f"{folder}: format {manifest['format']}, this version reads {FORMAT}; {advice}")
+        _verify(folder, kind, dict(manifest["files"]), advice)
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{folder}: no {kind} here ({kind}.json is missing); {advice}") from None
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read: {_told(error)}") from None
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{folder / kind}.json: damaged; {advice}") from None
-    if manifest.get("format") != FORMAT:
-        raise UserError(f"{folder}: format {manifest.get('format')}, this version reads {FORMAT}; {advice}")
-    if list_files(folder, kind) != sorted(files):
-        odd = sorted(set(list_files(folder, kind)) ^ set(files))
-        raise UserError(f"{folder / odd[0]}: {'missing' if odd[0] in files else 'not in the manifest'}; {advice}")
+    return Artifact(folder, kind, manifest, digest_of(content), _lineage(folder, digest_of(content), advice))
+
+
+def _verify(folder: Path, kind: str, files: dict[str, str], advice: str) -> None:
+    there = list_files(folder, kind)
+    for name in sorted(set(there) ^ set(files)):
+        raise UserError(f"{folder / name}: {'missing' if name in files else 'not in the manifest'}; {advice}")
     for name, digest in files.items():
         if file_digest(folder / name) != digest:
             raise UserError(f"{folder / name}: altered since it was written (its digest differs); {advice}")
-    return Artifact(folder, kind, manifest, digest_of(content), _lineage(folder, digest_of(content), advice))
+
+
+def _told(error: OSError) -> str:
+    """What went wrong and where; an array that could not be written whole has neither a number nor a name."""
+    advice = {errno.ENOSPC: "; make room and run it again", None: "; is the disk full?"}.get(error.errno, "")
+    return f"{error.strerror or error}{f' ({error.filename})' if error.filename else ''}{advice}"
 
 
 def list_files(folder: Path, kind: str) -> list[str]:

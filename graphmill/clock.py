@@ -1,5 +1,6 @@
 """Time as one integer: microseconds since 1970 (UTC), or the step of an integer clock."""
 
+import math
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -31,8 +32,8 @@ def moment(value: str | int | float, clock: Clock, name: str = "time", as_of: in
         back = relative[1] or "0"
         return as_of - duration(int(back) if back.isdigit() else back, clock, name)
     if clock == "step":
-        if isinstance(value, int | float) and float(value).is_integer():
-            return int(value)
+        if isinstance(value, int | float) and math.isfinite(value) and value == int(value):
+            return _near(int(value), name)
         raise UserError(f"{name}: {value!r} is not a step; this schema's time is a whole number")
     if not isinstance(value, str):
         raise UserError(f"{name}: {value!r} is not a moment; write it as 2025-01-31 or 2025-01-31T12:00:00")
@@ -54,14 +55,21 @@ def duration(value: str | int | float, clock: Clock, name: str = "duration") -> 
         UserError: when the value does not fit the clock.
     """
     if isinstance(value, int | float) and (clock == "step" or value == 0):
-        if float(value).is_integer():
-            return int(value)
+        if math.isfinite(value) and value == int(value):
+            return _near(int(value), name)
         raise UserError(f"{name}: {value!r} is not a whole number of steps")
     match = _DURATION.fullmatch(str(value).strip())
     if clock == "step" or match is None:
         wanted = "a whole number of steps" if clock == "step" else "a duration such as 7d, 12h or 30m"
         raise UserError(f"{name}: {value!r} is not {wanted}")
-    return round(float(match[1]) * _UNITS[match[2]] * 1_000_000)
+    return _near(round(float(match[1]) * _UNITS[match[2]] * 1_000_000), name)
+
+
+def _near(value: int, name: str) -> int:
+    """The value, if the sum of two such still fits into 64 bits."""
+    if abs(value) >= 2**62:
+        raise UserError(f"{name}: {value} is too far away")
+    return value
 
 
 def text(time: int, clock: Clock) -> str:

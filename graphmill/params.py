@@ -95,10 +95,24 @@ def plain(value: Any, where: str = "") -> Any:
     return value
 
 
+def quoted(value: Any) -> Any:
+    """A value of a column as text: ``1.0``, as Kubeflow sends 1, is ``1``.
+
+    Raises:
+        ValueError: for true, false and null, which YAML also reads from yes, no, on, off and nothing.
+    """
+    if value is None or isinstance(value, bool):
+        raise ValueError(f"a value is read as {_yaml(value)}; write it in quotes, as it stands in the table")
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
+
+
+def _yaml(value: bool | None) -> str:
+    return "null" if value is None else str(value).lower()
+
+
 def _key(key: Any, where: str) -> str:
     if key is None or isinstance(key, bool):
-        read = "null" if key is None else str(key).lower()
-        raise UserError(f"{where}: YAML reads one of its names as {read}; write that name in quotes")
+        raise UserError(f"{where}: YAML reads one of its names as {_yaml(key)}; write that name in quotes")
     return str(key)
 
 

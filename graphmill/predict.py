@@ -22,9 +22,7 @@ FEW = 32
 """Up to so many moments, all nodes are computed layer by layer instead of example by example."""
 
 
-def score(
-    model: Model, name: str, split: int, graph: Graph, features: Features, examples: pd.DataFrame
-) -> Scores:
+def score(model: Model, name: str, split: int, graph: Graph, features: Features, examples: pd.DataFrame) -> Scores:
     """Calibrated probabilities of examples: float64 ``[n]``.
 
     Args:

@@ -1,6 +1,7 @@
 """Progress of long work: a bar on a terminal, nothing where nobody looks (CI, pipes, quiet mode)."""
 
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
@@ -12,7 +13,7 @@ Item = TypeVar("Item")
 
 def quiet() -> bool:
     """Whether bars are off: ``GRAPHMILL_QUIET`` is set or standard error is not a terminal."""
-    return bool(os.environ.get("GRAPHMILL_QUIET")) or not Console(stderr=True).is_terminal
+    return bool(os.environ.get("GRAPHMILL_QUIET")) or not sys.stderr.isatty()
 
 
 def track(items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:

@@ -1,14 +1,23 @@
 """What the tables mean: node types, edge types and columns. The code knows nothing else about them."""
 
 import re
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from graphmill.params import Section
+from graphmill.params import Section, quoted
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 Kind = Literal["numeric", "category", "boolean", "timestamp", "vector"]
+
+
+def _table(value: str) -> str:
+    if not value or value.startswith(".") or set(value) & set("/\\"):
+        raise ValueError("must be the name of a table: not empty, not a path, no dot in front")
+    return value
+
+
+Table = Annotated[str, AfterValidator(_table)]
 
 
 class Column(Section):
@@ -35,17 +44,18 @@ class Column(Section):
     @field_validator("categories", mode="before")
     @classmethod
     def _text(cls, value: Any) -> Any:
-        if not isinstance(value, list):
-            return value
-        whole = (int(item) if isinstance(item, float) and item.is_integer() else item for item in value)
-        return [str(item) for item in whole]
+        return [quoted(item) for item in value] if isinstance(value, list) else value
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.kind != "numeric" and (self.minimum is not None or self.maximum is not None):
             raise ValueError(f"minimum and maximum are for numeric columns, not {self.kind}")
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+            raise ValueError(f"minimum {self.minimum:g} is above maximum {self.maximum:g}")
         if self.kind != "category" and self.categories is not None:
             raise ValueError(f"categories are for category columns, not {self.kind}")
+        if self.kind not in ("numeric", "vector") and self.scale is not None:
+            raise ValueError(f"scale is for numeric and vector columns, not {self.kind}")
         return self
 
 
@@ -68,7 +78,7 @@ class Link(Section):
 class NodeType(Section):
     """Entities or events. Without a table its nodes are the keys that links and edges mention."""
 
-    table: str | None = None
+    table: Table | None = None
     """The table with one row a node."""
     key: str | None = None
     """The column that names a node: unique, never missing."""
@@ -91,7 +101,7 @@ class NodeType(Section):
 class EdgeType(Section):
     """A table with one row an edge."""
 
-    table: str
+    table: Table
     """The table."""
     source: dict[str, str]
     """Where messages come from: ``{node type: column}``."""
@@ -143,7 +153,7 @@ class Schema(Section):
     """The clock: dates and times, or whole-numbered steps."""
     time_unit: Literal["s", "ms", "us"] = "s"
     """What a number means where a timestamp column holds numbers (since 1970)."""
-    nodes: dict[str, NodeType]
+    nodes: dict[str, NodeType] = Field(min_length=1)
     """Node types by name."""
     edges: dict[str, EdgeType] = Field(default_factory=dict)
     """Edge tables by name."""
@@ -152,7 +162,10 @@ class Schema(Section):
     def _consistent(self) -> Self:
         for name in (*self.nodes, *self.edges):
             if not NAME.fullmatch(name):
-                raise ValueError(f"{name!r} is not a name: letters, digits and _ only")
+                raise ValueError(f"{name!r} is not a name: a letter, then letters, digits and _ only")
+        for name, node_type in self.nodes.items():
+            if node_type.table is None and name in self.tables():
+                raise ValueError(f"nodes.{name}: has no table, so it cannot have the name of one; rename it")
         relations = [relation.name for relation in self.relations()]
         for name in relations:
             if relations.count(name) > 1:
@@ -160,7 +173,7 @@ class Schema(Section):
         for relation in self.relations():
             for node in (relation.source, relation.target):
                 if node not in self.nodes:
-                    raise ValueError(f"{relation.label}: no node type {node!r}; known: {', '.join(self.nodes)}")
+                    raise ValueError(f"{relation.where}: no node type {node!r}; known: {', '.join(self.nodes)}")
         return self
 
     def relations(self) -> list["Relation"]:
@@ -200,13 +213,16 @@ class Relation(Section):
         """Folder name: ``<source>.<relation>.<target>``."""
         return f"{self.source}.{self.label}.{self.target}"
 
+    @property
+    def where(self) -> str:
+        """Where the schema declares it."""
+        return f"nodes.{self.node}.links.{self.column}" if self.node else f"edges.{self.edge}"
+
 
 def _link_relations(node: str, column: str, link: Link) -> list[Relation]:
     label = re.sub(r"\W", "_", column)
     forward = Relation(source=node, label=label, target=link.node, node=node, column=column)
-    back = Relation(
-        source=link.node, label=f"rev_{label}", target=node, node=node, column=column, reversed=True
-    )
+    back = Relation(source=link.node, label=f"rev_{label}", target=node, node=node, column=column, reversed=True)
     return [forward, back] if link.reverse else [forward]
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from graphmill.params import Section
+from graphmill.params import Section, quoted
 
 Moment = str | int
 Duration = str | int
@@ -42,7 +42,14 @@ class Label(Section):
     @field_validator("positive", mode="before")
     @classmethod
     def _text(cls, value: Any) -> Any:
-        return value if value is None else str(whole(value))
+        return value if value is None else quoted(value)
+
+    @field_validator("known_after")
+    @classmethod
+    def _later(cls, value: Duration) -> Duration:
+        if str(value).strip().startswith("-"):
+            raise ValueError("must not be negative: no label is known before its example")
+        return value
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -98,8 +105,12 @@ class ColumnSplit(Section):
     test: str = "test"
     """The value of test examples; any other value leaves the example out."""
 
+    _text = field_validator("train", "validation", "test", mode="before")(quoted)
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        if len({self.train, self.validation, self.test}) < 3:
+            raise ValueError("`train`, `validation` and `test` must be three values")
         if (self.table is None) != (self.key is None):
             raise ValueError("`table` and `key` belong together")
         return self
@@ -138,6 +149,8 @@ class Task(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        if self.moments == []:
+            raise ValueError("moments: give at least one, or leave it out")
         if self.label.since is not None and self.moments is None:
             raise ValueError("label.since needs `moments`: when is an entity to be scored?")
         return self

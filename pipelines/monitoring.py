@@ -32,9 +32,7 @@ def monitoring(
     trained.set_display_name("model")
     tables = stages.ingest(data=source.output, schema=schema, task=task, params=ingest)
     network = stages.graph(tables=tables.outputs["tables"], params=graph)
-    values = stages.features(
-        tables=tables.outputs["tables"], graph=network.outputs["graph"], params=features
-    )
+    values = stages.features(tables=tables.outputs["tables"], graph=network.outputs["graph"], params=features)
     found = {"graph": network.outputs["graph"], "features": values.outputs["features"]}
     decision = stages.drift(model=trained.output, **found, params=drift)
     decision.set_caching_options(False)  # it decides on the newest data each time

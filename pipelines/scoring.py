@@ -27,9 +27,7 @@ def scoring(
     trained.set_display_name("model")
     tables = stages.ingest(data=source.output, schema=schema, task=task, params=ingest)
     network = stages.graph(tables=tables.outputs["tables"], params=graph)
-    values = stages.features(
-        tables=tables.outputs["tables"], graph=network.outputs["graph"], params=features
-    )
+    values = stages.features(tables=tables.outputs["tables"], graph=network.outputs["graph"], params=features)
     stages.score(
         model=trained.output,
         graph=network.outputs["graph"],

@@ -27,20 +27,14 @@ def training(
     source.set_display_name("data")
     tables = stages.ingest(data=source.output, schema=schema, task=task, params=ingest)
     network = stages.graph(tables=tables.outputs["tables"], params=graph)
-    values = stages.features(
-        tables=tables.outputs["tables"], graph=network.outputs["graph"], params=features
-    )
-    model = stages.train(
-        graph=network.outputs["graph"], features=values.outputs["features"], params=train
-    )
+    values = stages.features(tables=tables.outputs["tables"], graph=network.outputs["graph"], params=features)
+    model = stages.train(graph=network.outputs["graph"], features=values.outputs["features"], params=train)
     judged = stages.evaluate(
         model=model.outputs["model"],
         graph=network.outputs["graph"],
         features=values.outputs["features"],
         params=evaluate,
     )
-    release = stages.deploy(
-        model=model.outputs["model"], evaluation=judged.outputs["evaluation"], params=deploy
-    )
+    release = stages.deploy(model=model.outputs["model"], evaluation=judged.outputs["evaluation"], params=deploy)
     judged.set_caching_options(False)  # it asks the registry for the champion
     release.set_caching_options(False)  # it moves aliases

@@ -81,7 +81,7 @@ def test_pipelines_wire_artifacts_to_inputs_of_their_name(name):
         assert sorted(inputs["artifacts"]) == sorted(artifacts(described.inputs))
         for key, source in inputs["artifacts"].items():
             told = source.get("componentInputArtifact", "") or source["taskOutputArtifact"]["outputArtifactKey"]
-            assert told == "artifact" or told.endswith(key) or told.endswith("artifact"), (stage, key, told)
+            assert told == "artifact" or told.endswith((key, "artifact")), (stage, key, told)
         for key, source in inputs["parameters"].items():
             section = source["componentInputParameter"].removeprefix("pipelinechannel--")
             assert section == (stage if key == "params" else key)
@@ -89,8 +89,7 @@ def test_pipelines_wire_artifacts_to_inputs_of_their_name(name):
 
 def test_each_pipeline_has_its_stages():
     found = {
-        name: set(tasks(yaml.safe_load((HOME / "tests" / "golden" / f"{name}.yaml").read_text())))
-        for name in PIPELINES
+        name: set(tasks(yaml.safe_load((HOME / "tests" / "golden" / f"{name}.yaml").read_text()))) for name in PIPELINES
     }
     assert found["training"] == set(ORDER) - {"drift", "score"}
     assert found["scoring"] == {"ingest", "graph", "features", "score"}

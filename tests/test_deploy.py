@@ -68,9 +68,7 @@ def test_the_verdict_decides(tmp_path: Path, params: Params, capsys: pytest.Capt
     assert why == ["gates passed: beats_features_only"] * 2
 
 
-def test_a_block_without_a_champion(
-    tmp_path: Path, params: Params, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_block_without_a_champion(tmp_path: Path, params: Params, capsys: pytest.CaptureFixture[str]) -> None:
     assert deployed(tmp_path, params, "first", "block")["aliases"] == {"candidate": "v0"}
     assert capsys.readouterr().out == "deploy: sage is version v0 (candidate), blocked by calibrated\n"
 
@@ -187,9 +185,7 @@ def test_serving_runtime(tmp_path: Path, params: Params) -> None:
     assert container["resources"]["limits"] == {"cpu": "2", "memory": "2Gi"}
     volumes = [volume["name"] for volume in runtime["spec"]["volumes"]]
     assert [mount["name"] for mount in container["volumeMounts"]] == volumes
-    assert "v0" not in (tmp_path / "artifacts" / "release" / "serving_runtime.yaml").read_text(
-        encoding="utf-8"
-    )
+    assert "v0" not in (tmp_path / "artifacts" / "release" / "serving_runtime.yaml").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -204,7 +200,7 @@ def test_serving_runtime(tmp_path: Path, params: Params) -> None:
         ({"storage_uri": "s3://{verison}/{version}"}, r"unknown \{verison\}"),
         ({"storage_uri": "s3://{version"}, "deploy.storage_uri"),
         ({"storage_uri": "/models/{version}"}, "must begin with one of pvc://"),
-        ({"resources": {"cpu": "two"}}, "deploy.resources: cpu: 'two' is not a quantity"),
+        ({"resources": {"cpu": "two"}}, "deploy.resources.cpu: 'two' is not a quantity"),
         ({"resources": {"cpu": 4}}, "cpu_limit 2 is below cpu 4"),
         ({"minimum_replicas": 7}, "maximum_replicas is below minimum_replicas"),
         ({"replica": 1}, "deploy.replica: unknown parameter"),

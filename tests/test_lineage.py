@@ -14,9 +14,7 @@ from graphmill.lineage import __main__ as command
 from graphmill.lineage import check
 
 
-def write(
-    folder: Path, kind: str, inputs: dict[str, Artifact], text: str, data: str | None = None
-) -> Artifact:
+def write(folder: Path, kind: str, inputs: dict[str, Artifact], text: str, data: str | None = None) -> Artifact:
     """An artifact of one file, with lineage."""
     with artifact.write(folder / kind, kind) as draft:
         (draft.folder / "content.txt").write_text(text, encoding="utf-8")
@@ -169,9 +167,7 @@ def test_verify_names_code_and_packages(root: Path, monkeypatch: pytest.MonkeyPa
     assert found["python of model, features, graph, tables"] == "not checked"
 
 
-def test_another_revision_of_the_same_source_is_no_difference(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_revision_of_the_same_source_is_no_difference(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = lineage.code()
     records = {"model": {"code": {**now, "revision": "1" * 40}, "packages": {}}}
     monkeypatch.setattr(lineage, "code", lambda: {**now, "revision": "2" * 40})

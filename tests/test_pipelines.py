@@ -66,9 +66,7 @@ def test_compiled_pipelines_keep_to_what_runs_everywhere(name):
 def trained(tmp_path_factory, tiny_data, tiny_params):
     """A run of the training pipeline through kfp.local, and what it printed last."""
     root = tmp_path_factory.mktemp("kfp")
-    done = python(
-        "pipelines", "run", "training", "--params", tiny_params, "--data", tiny_data, "--root", root
-    )
+    done = python("pipelines", "run", "training", "--params", tiny_params, "--data", tiny_data, "--root", root)
     assert done.returncode == 0, done.stdout[-4_000:] + done.stderr
     return root, json.loads(done.stdout.splitlines()[-1])
 
@@ -134,7 +132,9 @@ def test_wrong_input_is_told_in_words(tiny_data, tiny_params, tmp_path):
     file.write_text(yaml.safe_dump(params))
     done = python("pipelines", "run", "training", "--params", file, "--data", tiny_data, "--root", tmp_path)
     assert done.returncode == 2 and "train.epoch" in done.stderr and "'epochs'" in done.stderr
-    done = python("pipelines", "run", "training", "--params", tiny_params, "--data", tmp_path / "no", "--root", tmp_path)
+    done = python(
+        "pipelines", "run", "training", "--params", tiny_params, "--data", tmp_path / "no", "--root", tmp_path
+    )
     assert done.returncode == 2 and "no such data folder" in done.stderr
     (tmp_path / "data").mkdir()
     done = python(
@@ -152,7 +152,7 @@ def test_the_local_runner_still_skips_bare_conditions_on_named_outputs(tmp_path)
     assert not (tmp_path / "ran").exists(), "kfp.local was mended: the rule can be dropped"
 
 
-CANARY = '''
+CANARY = """
 from typing import NamedTuple
 from kfp import dsl, local
 
@@ -171,4 +171,4 @@ def canary():
 
 local.init(local.SubprocessRunner(use_venv=False), pipeline_root="outputs")
 canary()
-'''
+"""

@@ -304,9 +304,7 @@ def test_nobody_has_a_name_in_a_container(monkeypatch: pytest.MonkeyPatch) -> No
     assert storage.who() == "unknown"
 
 
-def test_command_line(
-    home: Registry, models: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_command_line(home: Registry, models: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place = ["--home", str(tmp_path / "registry")]
     assert command.main(["list", *place]) == 0
     assert "nothing is registered here yet" in capsys.readouterr().out

@@ -100,9 +100,7 @@ def test_links_resolve(folder: Path, table: str, link: str, target: str, key: st
 
 def test_only_payments_with_the_card_have_no_device(folder: Path) -> None:
     payments = read(folder, "payments")
-    assert (column(payments, "channel") == "card_present").tolist() == payments[
-        "device_id"
-    ].is_null().to_pylist()
+    assert (column(payments, "channel") == "card_present").tolist() == payments["device_id"].is_null().to_pylist()
 
 
 @pytest.mark.parametrize(("table", "time"), [("payments", "paid_at"), ("logins", "at"), ("transfers", "at")])
@@ -222,12 +220,8 @@ def test_a_file_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / "data").read_text() == "precious"
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--seed", "-1"], ["--scale", "0"], ["--scale", "nan"], ["--scale", "1000"]]
-)
-def test_wrong_numbers_are_refused(
-    tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.parametrize("arguments", [["--seed", "-1"], ["--scale", "0"], ["--scale", "nan"], ["--scale", "1000"]])
+def test_wrong_numbers_are_refused(tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--output", str(tmp_path / "data"), *arguments]) == 2
     assert arguments[0] in capsys.readouterr().err
     assert not (tmp_path / "data").exists()

@@ -78,7 +78,12 @@ schema:
       columns: {amount: {kind: numeric, minimum: 0, scale: log}, channel: category}
       links: {customer_id: customer, terminal_id: terminal}
   edges:
-    refers: {table: referrals, source: {customer: referrer}, target: {customer: referred}, time: at, columns: {bonus: numeric}}
+    refers:
+      table: referrals
+      source: {customer: referrer}
+      target: {customer: referred}
+      time: at
+      columns: {bonus: numeric}
 task:
   node: payment
   label: {column: is_fraud, known_after: 5d}

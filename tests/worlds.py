@@ -46,9 +46,9 @@ class Edges:
 
 
 @st.composite
-def edge_lists(draw, people=st.integers(2, 8), edges=st.integers(1, 40), latest=20):
+def edge_lists(draw, latest=20):
     """Any temporal multigraph, self-loops and ties in time included."""
-    count, size = draw(people), draw(edges)
+    count, size = draw(st.integers(2, 8)), draw(st.integers(1, 40))
     whole = st.lists(st.integers(0, count - 1), min_size=size, max_size=size)
     source, target = np.array(draw(whole)), np.array(draw(whole))
     time = np.array(draw(st.lists(st.integers(0, latest), min_size=size, max_size=size)))

@@ -8,7 +8,8 @@ import pandas as pd
 
 from graphmill import artifact, lineage
 from graphmill.clock import ALWAYS, duration, text
-from graphmill.drift import compare, integrity, measures, policy, predictions, profile, report
+from graphmill.drift import compare, integrity, periods, policy, predictions, profile, report
+from graphmill.drift.items import Item, ordered
 from graphmill.drift.params import Params
 from graphmill.drift.profile import Past
 from graphmill.drift.source import Period, Source, thin
@@ -43,7 +44,8 @@ def run(model: str | Path, graph: str | Path, features: str | Path, drift_report
         raise UserError(f"{graph}: its clock is {now.clock!r}, the model's {past.reference['clock']!r}; train again")
     source = Source(now, rows, rows.examples)
     past = _in_periods(judge, source, past, params)
-    period = profile.newest_period(now, past.reference)
+    period = periods.newest_period(now, past.reference)
+    past = _before(period, past, params)
     newest, errors = _profile(judge, source, period, past, params)
     found = _report(source, period, newest, errors, past, params)
     with artifact.write(drift_report, "drift_report") as draft:
@@ -63,10 +65,17 @@ def _in_periods(model: Model, source: Source, past: Past, params: Params) -> Pas
         return past
     if duration(params.period, source.graph.clock, "drift.period") == past.reference["period"]:
         return past
-    held_out = predictions.held_out(source)
+    held_out = predictions.held_out(source, past.reference)
     before = source.examples["time"].to_numpy(np.int64)[held_out] < past.reference["until"]
     scored = _scored(model, source, held_out[before])
     return profile.with_period(scored, past.reference, params.period)
+
+
+def _before(period: Period, past: Past, params: Params) -> Past:
+    """The past periods that count: the newest ones, none that overlaps the period in question."""
+    timed = past.reference["timed"]
+    history = [item for item in past.history if not timed or item["end"] <= period.start]
+    return Past(past.reference, history[-params.history :])
 
 
 def _profile(
@@ -76,14 +85,14 @@ def _profile(
     newest, errors = profile.head(period), {}
     for part in profile.PARTS:
         try:
-            of = _judged(model, source, period, params) if part == "prediction" else source
+            of = _judged(model, source, period, past, params) if part == "prediction" else source
             newest |= profile.build_part(part, of, period, past.reference)
         except Exception as error:  # whatever fails in a part is a state of the report, never a silent `ok`
             errors[part] = f"{type(error).__name__}: {error}"
     return newest, errors
 
 
-def _judged(model: Model, source: Source, period: Period, params: Params) -> Source:
+def _judged(model: Model, source: Source, period: Period, past: Past, params: Params) -> Source:
     """The source with scores of the period's examples; entities without a moment in it are judged at its end."""
     if not source.is_event_task() and len(source.example_places(period)) == 0:
         task = source.graph.task.node
@@ -91,7 +100,7 @@ def _judged(model: Model, source: Source, period: Period, params: Params) -> Sou
         label = pd.array([pd.NA] * len(there), dtype="boolean")
         examples = pd.DataFrame({"node": there, "time": np.int64(period.end), "label": label})
         source = Source(source.graph, source.features, examples)
-    rows = np.intersect1d(source.example_places(period), predictions.held_out(source))
+    rows = np.intersect1d(source.example_places(period), predictions.held_out(source, past.reference))
     return _scored(model, source, thin(rows, params.examples))
 
 
@@ -102,31 +111,41 @@ def _scored(model: Model, source: Source, rows: Any) -> Source:
         return source
     examples = source.examples.iloc[rows].reset_index(drop=True)
     scores = predict.score(model, model.winner, 0, source.graph, source.features, examples)
+    if not np.all(np.isfinite(scores)):
+        raise ValueError(f"{np.sum(~np.isfinite(scores)):,} of {len(scores):,} scores are not numbers")
     return profile.with_scores(source, rows, scores)
 
 
 def _report(
     source: Source, period: Period, newest: profile.Profile, errors: dict[str, str], past: Past, params: Params
 ) -> dict[str, Any]:
-    history = [item for item in past.history if item["end"] <= period.start or not past.reference["timed"]]
-    items = compare.items(newest, history, past.reference, params)
-    try:
-        broken = integrity.check(source, newest, history, past.reference)
-    except Exception as error:
-        broken = []
-        errors["structure"] = f"{type(error).__name__}: {error}"
+    items, broken = _verdicts(source, newest, errors, past, params)
     families = compare.families(items, errors, params)
     found: dict[str, Any] = {
         "families": families,
         "integrity": broken,
-        "items": [item.canonical() for item in compare.ordered(items)],
+        "items": [item.canonical() for item in ordered(items)],
         "period": [None if period.start == ALWAYS else period.start, period.end],
         "period_text": [text(period.start, source.graph.clock), text(period.end, source.graph.clock)],
-        "past_periods": len(history),
-        "cold_start": len(history) < params.enough,
+        "past_periods": len(past.history),
+        "cold_start": len(past.history) < params.enough,
         "clock": source.graph.clock,
     }
     found["state"] = policy.state(found)
     found["decision"] = policy.decide(found, params)
     found["words"] = report.words(found)
     return found
+
+
+def _verdicts(
+    source: Source, newest: profile.Profile, errors: dict[str, str], past: Past, params: Params
+) -> tuple[list[Item], list[integrity.Finding]]:
+    """Items and broken rules; what fails here fails every family."""
+    try:
+        return (
+            compare.items(newest, past.history, past.reference, params),
+            integrity.check(source, newest, past.history, past.reference),
+        )
+    except Exception as error:
+        errors.update(dict.fromkeys(profile.PARTS, f"{type(error).__name__}: {error}"))
+        return [], []

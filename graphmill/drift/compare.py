@@ -9,49 +9,16 @@ under Student's t with K - 1 degrees of freedom (the predictive t of a new obser
 its family. From few past periods the tail is not known well enough for p-values: there sizes alone decide.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from graphmill.drift.measures import Histogram, Measure, histograms, mature, measures
+from graphmill.drift.distances import distances
+from graphmill.drift.items import SEVERITY, Item
+from graphmill.drift.measures import Measure, mature, measures
 from graphmill.drift.params import Bounds, Params
 from graphmill.drift.source import rounded
-
-DISTANCE = "distribution"
-TWICE = 2.0
-"""A distance between distributions counts when it is so many times the largest among the past periods."""
-SEVERITY = ("ok", "insufficient_labels", "cold_start", "warn", "alarm")
-"""From harmless to severe."""
-
-
-@dataclass
-class Item:
-    """One statistic of the newest period beside its past."""
-
-    family: str
-    name: str
-    statistic: str
-    unit: str
-    value: float | None
-    reference: float | None
-    """Mean of the past periods."""
-    spread: float | None
-    """Standard deviation of the past periods."""
-    past: int
-    """How many past periods there are."""
-    effect: float | None = None
-    """The change: in standard deviations at training, as a difference of shares, or relative to the mean."""
-    z: float | None = None
-    p: float | None = None
-    """Corrected within the family; None where sizes alone decide."""
-    state: str = "ok"
-
-    def canonical(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        plain = {name: rounded(value) if isinstance(value, float) else value for name, value in vars(self).items()}
-        return plain
 
 
 def items(
@@ -61,12 +28,12 @@ def items(
     label = (params.label_share, params.positives)
     now = measures(newest, reference, *label)
     before: dict[tuple[str, str, str], list[Measure]] = {}
-    for profile in history[-params.history :]:
+    for profile in history:
         for measure in measures(profile, reference, *label):
             before.setdefault(measure.key, []).append(measure)
     found = [_judge(measure, before.get(measure.key, []), params) for measure in now]
     _holm(found, params)
-    found += _distances(newest, history[-params.history :], params)
+    found += distances(newest, history, params)
     return found + _new(newest) + _unlabelled(newest, params)
 
 
@@ -133,43 +100,6 @@ def _holm(found: list[Item], params: Params) -> None:
             item.state = "alarm" if worst < params.alarm else "warn" if worst < params.warn else "ok"
 
 
-def _distances(newest: dict[str, Any], history: list[dict[str, Any]], params: Params) -> list[Item]:
-    """Largest difference of the distribution functions (Kolmogorov-Smirnov's D): sees what mean and spread do not."""
-    before: dict[str, list[Histogram]] = {}
-    for profile in history:
-        for histogram in histograms(profile):
-            before.setdefault(histogram.name, []).append(histogram)
-    found = []
-    for now in histograms(newest):
-        known = [item for item in before.get(now.name, []) if sum(item.counts)]
-        if known and sum(now.counts):
-            found.append(_distance(now, known, params))
-    return found
-
-
-def _distance(now: Histogram, before: list[Histogram], params: Params) -> Item:
-    past = np.array([item.counts for item in before], float)
-    counts = np.array(now.counts, float)
-    total = past.sum(axis=0)
-    value = distance(counts, total)
-    own = [distance(row, total - row) for row in past] if len(past) > 1 else []
-    usual = max(own, default=0.0)
-    spread = float(np.std(own, ddof=1)) if len(own) > 1 else None
-    item = Item(now.family, now.name, DISTANCE, "rate", value, usual, spread, len(past), effect=value)
-    chance = 1.63 * float(np.sqrt(1 / counts.sum() + 1 / total.sum()))
-    if value >= TWICE * max(usual, chance):
-        bounds = params.rate
-        alone = len(past) < params.few
-        item.state = "alarm" if value >= bounds.gross and not alone else "warn" if value >= bounds.large else "ok"
-    return item
-
-
-def distance(counts: np.ndarray[Any, Any], others: np.ndarray[Any, Any]) -> float:
-    """Kolmogorov-Smirnov's D between two histograms on the same edges: 0 to 1."""
-    one, two = np.cumsum(counts) / counts.sum(), np.cumsum(others) / others.sum()
-    return float(np.abs(one - two).max())
-
-
 def _new(newest: dict[str, Any]) -> list[Item]:
     """Columns that the model does not know: harmless to it, but somebody should know."""
     return [
@@ -186,22 +116,12 @@ def _unlabelled(newest: dict[str, Any], params: Params) -> list[Item]:
     return [Item("prediction", "label", "label rate", "rate", None, None, None, 0, state="insufficient_labels")]
 
 
-def ordered(found: list[Item]) -> list[Item]:
-    """The worst first: by state, then by p, then by how unusual the change is."""
-
-    def badness(item: Item) -> tuple[int, float, float]:
-        p = 1.0 if item.p is None else item.p
-        return -SEVERITY.index(item.state), p, -abs(item.z if item.z is not None else item.effect or 0.0)
-
-    return sorted(found, key=badness)
-
-
 def families(found: list[Item], errors: dict[str, str], params: Params) -> dict[str, dict[str, Any]]:
-    """Each family's state, how many past periods it had, and its worst corrected p-value."""
+    """Each family's state, how many past periods its items had (the median), and its least corrected p-value."""
     report = {}
     for family in ("feature", "structure", "prediction"):
         own = [item for item in found if item.family == family]
-        past = max((item.past for item in own), default=0)
+        past = int(np.median([item.past for item in own if item.state != "insufficient_labels"] or [0]))
         state = max((item.state for item in own), key=SEVERITY.index, default="cold_start")
         if state in ("ok", "insufficient_labels", "cold_start"):
             state = "cold_start" if past < params.few else "ok"

@@ -88,7 +88,7 @@ def _columns(newest: Profile, history: list[dict[str, Any]], frozen: dict[str, A
             usual = [share for share in before if share is not None][-LATEST:]
             if now is None:
                 found.append(_finding("vanished column", where, "the model knows it, these features do not"))
-            elif now["missing"] == 1 and usual and max(usual) < 1:
+            elif now["missing"] == 1 and usual and now["rows"] * (1 - max(usual)) >= HANDFUL:
                 what = f"missing in all {now['rows']:,} rows; at most {max(usual):.1%} in the latest past periods"
                 found.append(_finding("column all missing", where, what))
     return found

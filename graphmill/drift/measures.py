@@ -121,8 +121,8 @@ def _predictions(
         found += _moments("prediction", "score", scores, reference["scores"])
         found.append(_rate("prediction", "decision", "share above threshold", scores["above"], scores["rows"]))
     if mature(summary, label_share, positives):
-        known = round(summary["examples"] * summary["labelled"])
-        found.append(_rate("prediction", "label", "label rate", summary["label_rate"], known))
+        rate = _rate("prediction", "label", "label rate", summary["label_rate"], summary["labels"])
+        found.append(rate)
     return [item for item in found if item is not None]
 
 

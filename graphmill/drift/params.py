@@ -33,7 +33,8 @@ class Params(Section):
     """Section `drift`."""
 
     period: Duration | None = None
-    """Length of a period; without it the model's own, an eighth of its training time in whole weeks or days."""
+    """Length of a period; without it the model's own, a twelfth of its training time in whole weeks or days. Another
+    length profiles the past again from the graph. Data without time is one period."""
     warn: float = Field(0.05, gt=0, lt=1)
     """A warning below this p-value, corrected within its family."""
     alarm: float = Field(0.01, gt=0, lt=1)
@@ -53,7 +54,8 @@ class Params(Section):
     structure: Bounds = Bounds(floor=0.02, notable=0.1, large=0.25, gross=0.75)
     """Of structural values: changes relative to their mean; their shares must also move by `rate.floor`."""
     label_share: float = Field(0.7, gt=0, le=1)
-    """The label rate is judged when so much of the period has its label; else `insufficient_labels`."""
+    """The label rate is judged when so many of its examples have one; else `insufficient_labels`. Where labels
+    take a fixed time, its examples are that much older than the period."""
     positives: int = Field(30, ge=1)
     """The label rate is judged from so many positive labels on."""
     examples: int = Field(20_000, ge=100)

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graphmill.clock import ALWAYS, duration, moment
+from graphmill.clock import ALWAYS, duration
 from graphmill.drift import features, predictions, structure
+from graphmill.drift.periods import default_period, default_until, past_periods, train_end
+from graphmill.drift.scopes import scopes
 from graphmill.drift.source import Period, Source
 from graphmill.errors import UserError
 from graphmill.features.store import Features
@@ -18,7 +20,6 @@ from graphmill.task import TemporalSplit
 
 VERSION = 1
 """Of the profile's form; another one is refused."""
-MOST_PERIODS = 30
 LEAST_SCORED = 0.5
 """A past period counts for predictions when so many of its examples have a held-out score."""
 PARTS = ("feature", "structure", "prediction")
@@ -54,7 +55,7 @@ def write(
             examples that were not scored. Scores of training examples flatter and must be NaN.
         threshold: the probability from which on a decision is positive.
         until: the end of the last past period; by default the end of the validation part.
-        period: length of a period in clock units; by default an eighth of the training time.
+        period: length of a period in clock units; by default a twelfth of the training time.
     """
     source = Source(graph, features, features.examples, scores_by_example)
     found = past(source, threshold, until, period)
@@ -66,15 +67,16 @@ def write(
 
 def past(source: Source, threshold: float | None, until: int | None = None, period: int | None = None) -> Past:
     """Freeze the edges at the training time and profile its periods (and those of the validation part)."""
-    until = _until(source.graph) if until is None else until
+    until = default_until(source.graph) if until is None else until
     period = default_period(source) if period is None else period
     timed = isinstance(source.graph.task.split, TemporalSplit)
     whole = Period(ALWAYS, until)
-    frozen = features.freeze(features.scopes(source, whole))
+    frozen = features.freeze(scopes(source, whole))
     reference: Reference = {
         "version": VERSION,
         "clock": source.graph.clock,
         "timed": timed,
+        "train_end": train_end(source.graph),
         "until": until,
         "period": period if timed else 0,
         "columns": frozen,
@@ -91,7 +93,7 @@ def history(source: Source, reference: Reference) -> list[Profile]:
     What has no time is the same in all of them and stands in the newest only: it is one observation.
     """
     least = LEAST_SCORED if reference["timed"] else 0.0
-    found = [build(source, period, reference, least) for period in _periods(source, reference)]
+    found = [build(source, period, reference, least) for period in past_periods(source, reference)]
     return [_timed_only(profile) for profile in found[:-1]] + found[-1:]
 
 
@@ -119,7 +121,7 @@ def build_part(part: str, source: Source, period: Period, reference: Reference, 
 def _columns(source: Source, period: Period, reference: Reference) -> Profile:
     """Summaries of the known columns; names of those that the reference does not know."""
     found: Profile = {"columns": {}, "untimed": [], "unknown": [], "rows": {}}
-    for scope in features.scopes(source, period):
+    for scope in scopes(source, period):
         frozen = reference["columns"].get(scope.name, {})
         found["columns"][scope.name] = features.summarise(scope, frozen, period.start)
         found["rows"][scope.name] = scope.count
@@ -142,13 +144,6 @@ def _timed_only(profile: Profile) -> Profile:
     return {**profile, "columns": columns, "structure": kept}
 
 
-def newest_period(graph: Graph, reference: Reference) -> Period:
-    """The period that ends at the graph's as-of moment; everything for data without time."""
-    if not reference["timed"]:
-        return Period(ALWAYS, graph.as_of)
-    return Period(graph.as_of - reference["period"], graph.as_of)
-
-
 def with_period(source: Source, reference: Reference, length: str | int) -> Past:
     """The past in periods of another length, profiled again from a graph that holds it."""
     period = duration(length, source.graph.clock, "drift.period")
@@ -156,47 +151,6 @@ def with_period(source: Source, reference: Reference, length: str | int) -> Past
         raise UserError(f"drift.period: {length!r} must be longer than nothing")
     changed = {**reference, "period": period}
     return Past(changed, history(source, changed))
-
-
-def _periods(source: Source, reference: Reference) -> list[Period]:
-    """Whole periods counted back from the end, as far as there is data, oldest first."""
-    end, length = reference["until"], reference["period"]
-    if not reference["timed"]:
-        return [Period(ALWAYS, end)]
-    count = min(MOST_PERIODS, max(0, (end - _first(source)) // length))
-    return [Period(end - (back + 1) * length, end - back * length) for back in reversed(range(count))]
-
-
-def default_period(source: Source) -> int:
-    """An eighth of the training time: whole weeks if it is two or more, else whole days if it is one or more."""
-    split = source.graph.task.split
-    if not isinstance(split, TemporalSplit):
-        return 0
-    length = moment(split.train_end, source.graph.clock, "task.split.train_end") - _first(source)
-    period = max(1, length // 8)
-    if source.graph.clock == "timestamp":
-        day = duration("1d", "timestamp")
-        unit = 7 * day if period >= 14 * day else day if period >= day else 1
-        period = period // unit * unit
-    return period
-
-
-def _first(source: Source) -> int:
-    """When the data begins: the first event of the task, or the first edge."""
-    if source.is_event_task():
-        times = source.examples["time"].to_numpy(np.int64)
-    else:
-        found = [adjacency.time for adjacency in source.graph.relations.values() if adjacency.time is not None]
-        times = np.concatenate([np.asarray(time) for time in found]) if found else np.empty(0, np.int64)
-    times = times[times != ALWAYS]
-    return int(times.min()) if len(times) else source.graph.as_of
-
-
-def _until(graph: Graph) -> int:
-    split = graph.task.split
-    if isinstance(split, TemporalSplit):
-        return moment(split.validation_end, graph.clock, "task.split.validation_end")
-    return graph.as_of
 
 
 def with_scores(source: Source, rows: NDArray[np.int64], scores: NDArray[np.float64]) -> Source:

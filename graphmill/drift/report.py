@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jinja2 import Environment
-from markupsafe import Markup
 
+from graphmill.drift import plots
 from graphmill.drift.measures import histograms, measures
 from graphmill.drift.params import Params
 from graphmill.drift.profile import Past, Profile
@@ -14,7 +13,6 @@ from graphmill.drift.profile import Past, Profile
 PAGE = Path(__file__).with_name("page.html")
 WORST = 40
 MOST_STRUCTURE = 120
-WIDTH, HEIGHT = 150, 34
 HEADLINES = {
     "page": "Somebody has to look: this cannot be trusted",
     "retrain": "Alarm: the newest period is not like the past, and retraining is due",
@@ -87,7 +85,7 @@ def render(report: Report, newest: Profile, past: Past, params: Params) -> str:
         worst=worst,
         hidden=max(0, len(rows) - len(worst)),
         structure=structure,
-        scores=_histogram(then.get(scores), now.get(scores), 600, 140) if scores in now else None,
+        scores=plots.histogram(then.get(scores), now.get(scores), 600, 140) if scores in now else None,
         method=_method(params),
     )
 
@@ -109,23 +107,33 @@ def _caution(report: Report, params: Params) -> str:
 
 
 def _method(params: Params) -> str:
+    deviation, rate, structure = params.deviation, params.rate, params.structure
+
+    def sizes(name: str, alarm: str) -> str:
+        first, second = ([getattr(item, way) for item in (deviation, rate, structure)] for way in (name, alarm))
+        return (
+            f"{first[0]:g} (alarm: {second[0]:g}) standard deviations, {100 * first[1]:g} ({100 * second[1]:g}) points "
+            f"of a share or {100 * first[2]:g} ({100 * second[2]:g}) % of a structural value"
+        )
+
+    floors = (
+        f"{deviation.floor:g} standard deviations, {100 * rate.floor:g} points of a share "
+        f"or {100 * structure.floor:g} % of a structural value"
+    )
     return (
-        f"From {params.enough} past periods on: Student's predictive t on each signed statistic, Holm's correction within its "
-        f"family, warning below {params.warn:g}, alarm below {params.alarm:g}, and never for a change smaller than "
-        f"{params.deviation.floor:g} standard deviations, {100 * params.rate.floor:g} points of a share or "
-        f"{100 * params.structure.floor:g} % of a structural value. With {params.few} to {params.enough - 1}: a change of more than "
-        f"{params.shift:g} times the past periods' own spread, and of {params.deviation.notable:g} (alarm "
-        f"{params.deviation.large:g}) standard deviations, {100 * params.rate.notable:g} ({100 * params.rate.large:g}) points or "
-        f"{100 * params.structure.notable:g} ({100 * params.structure.large:g}) %. With fewer the spread is unknown, and only "
-        f"{params.deviation.large:g} ({params.deviation.gross:g}), {100 * params.rate.large:g} ({100 * params.rate.gross:g}) and "
-        f"{100 * params.structure.large:g} ({100 * params.structure.gross:g}) count."
+        f"From {params.enough} past periods on: Student's predictive t on each signed statistic, Holm's correction "
+        f"within its family, warning below {params.warn:g}, alarm below {params.alarm:g}, "
+        f"and never for a change smaller than {floors}. "
+        f"With {params.few} to {params.enough - 1}: a change of more than {params.shift:g} times "
+        f"the past periods' own spread, and of {sizes('notable', 'large')}. "
+        f"With fewer their spread is not known, and only {sizes('large', 'gross')} count."
     )
 
 
 def _series(past: Past, params: Params) -> Series:
     """Values of every statistic over the past periods."""
     found: Series = {}
-    for profile in past.history[-params.history :]:
+    for profile in past.history:
         for measure in measures(profile, past.reference, params.label_share, params.positives):
             found.setdefault(measure.key, []).append(measure.value)
     return found
@@ -151,43 +159,6 @@ def _row(
     return {
         "item": item,
         "change": change(item),
-        "line": _line(values, item["value"]),
-        "histogram": _histogram(then.get(key), now.get(key)) if item["family"] != "structure" else "",
+        "line": plots.line(values, item["value"]),
+        "histogram": plots.histogram(then.get(key), now.get(key)) if item["family"] != "structure" else "",
     }
-
-
-def _line(values: list[float], now: float | None) -> Markup | str:
-    """The past periods as a line, the newest as a dot."""
-    if not values or now is None:
-        return ""
-    every = np.array([*values, now])
-    low, span = float(every.min()), float(np.ptp(every)) or 1.0
-    across = np.linspace(4, WIDTH - 6, len(every))
-    down = HEIGHT - 5 - (every - low) / span * (HEIGHT - 10)
-    points = " ".join(f"{x:.0f},{y:.1f}" for x, y in zip(across[:-1], down[:-1], strict=True))
-    dot = f'<circle class="last" cx="{across[-1]:.0f}" cy="{down[-1]:.1f}" r="3.5"/>'
-    return _svg(f'<polyline class="past" points="{points}"/>{dot}', WIDTH, HEIGHT)
-
-
-def _histogram(then: list[int] | None, now: list[int] | None, width: int = WIDTH, height: int = HEIGHT) -> Markup | str:
-    """Two distributions on the same edges: filled then, a line now."""
-    if not then or not now or not sum(then) or not sum(now):
-        return ""
-    shares = np.array([then, now], float)
-    shares = shares / shares.sum(axis=1, keepdims=True)
-    tall = shares / shares.max() * (height - 2)
-    paths = [_steps(row, width, height) for row in tall]
-    return _svg(f'<path class="then" d="{paths[0]} V{height} H0 Z"/><path class="now" d="{paths[1]}"/>', width, height)
-
-
-def _steps(tall: np.ndarray[Any, Any], width: int, height: int) -> str:
-    """A stair of bars as a path, from the left bottom."""
-    step = width / len(tall)
-    stairs = "".join(f"V{height - value:.1f}H{(place + 1) * step:.1f}" for place, value in enumerate(tall))
-    return f"M0 {height}{stairs}"
-
-
-def _svg(content: str, width: int, height: int) -> Markup:
-    """Only numbers of ours are inside."""
-    opening = f'<svg width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img" aria-label="plot">'
-    return Markup(f"{opening}{content}</svg>")

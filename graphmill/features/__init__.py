@@ -54,7 +54,8 @@ def run(tables: str | Path, graph: str | Path, features: str | Path, params: Par
     found = example_rows.build(source, network)
     with artifact.write(features, "features") as draft:
         folder = draft.folder
-        pq.write_table(pa.Table.from_pandas(found, preserve_index=False).replace_schema_metadata(), folder / "examples.parquet", compression="zstd")  # fmt: skip
+        table = pa.Table.from_pandas(found, preserve_index=False).replace_schema_metadata()
+        pq.write_table(table, folder / "examples.parquet", compression="zstd")
         manifest = raw.write(source, network, folder, params.calendar)
         raw.write_windows(network, folder, manifest, params.windows, found)
         when = structure.moments(network, found, params.structure_every) if params.structure else np.array([], np.int64)
@@ -62,7 +63,7 @@ def run(tables: str | Path, graph: str | Path, features: str | Path, params: Par
             structure.write(network, when, list(params.structure), folder / "structure")
         manifest["structure"] = {"names": list(params.structure), "moments": [int(time) for time in when]}
         manifest["windows"] = [window.canonical() for window in params.windows]
-        manifest["splits"] = sum(name.startswith("split_") for name in found)
+        manifest["splits"] = sum(str(name).startswith("split_") for name in found)
         manifest |= {name: source.manifest[name] for name in ("schema", "task", "as_of")}
         manifest["transforms"] = fitting.fit_all(network, folder, manifest, found, params)
         draft.manifest |= manifest

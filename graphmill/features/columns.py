@@ -4,6 +4,7 @@ Values stay raw: missing is NaN, a category is its place in the vocabulary. The 
 transforms and applies them as it gathers rows, so every model can read every features folder.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ NEVER = np.iinfo(np.int64).max
 """The time of a missing timestamp: after every moment, so never visible."""
 HOURS = 3_600_000_000
 BATCH = 262_144
+MOST = float(np.finfo(np.float32).max)
+"""Larger numbers are cut to this: what float32 cannot hold would become infinite."""
 
 
 class Field(Section):
@@ -55,9 +58,8 @@ def fields(file: Path, columns: dict[str, Column]) -> list[Field]:
 
 def write_matrix(file: Path, found: list[Field], rows: int, output: Path) -> None:
     """Write the raw matrix float32 ``[rows, fields]``, batch by batch, memory-mapped."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    matrix = np.lib.format.open_memmap(output, "w+", np.float32, (rows, len(found)))
-    names = list(dict.fromkeys(field.name.split("[")[0] for field in found))
+    matrix = _matrix(output, np.float32, (rows, len(found)))
+    names = list(dict.fromkeys(_place(field)[0] for field in found if field.kind != "calendar"))
     at = 0
     for batch in _batches(file, names):
         for place, field in enumerate(found):
@@ -68,8 +70,7 @@ def write_matrix(file: Path, found: list[Field], rows: int, output: Path) -> Non
 
 def write_times(file: Path, columns: list[str], rows: int, output: Path) -> None:
     """Write timestamp columns as int64 ``[rows, columns]``, ``NEVER`` where missing."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    matrix = np.lib.format.open_memmap(output, "w+", np.int64, (rows, len(columns)))
+    matrix = _matrix(output, np.int64, (rows, len(columns)))
     at = 0
     for batch in _batches(file, columns):
         for place, name in enumerate(columns):
@@ -100,6 +101,16 @@ def write_calendar(time: NDArray[np.int64], output: Path) -> None:
     matrix.flush()
 
 
+def _matrix(output: Path, kind: type[np.generic], shape: tuple[int, int]) -> Any:
+    """A new matrix on disk, with its room taken: a full disk would else kill the process as it fills the pages."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    matrix = np.lib.format.open_memmap(output, "w+", np.dtype(kind), shape)
+    if hasattr(os, "posix_fallocate"):
+        with output.open("r+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, os.path.getsize(output))
+    return matrix
+
+
 def _batches(file: Path, names: list[str]) -> Iterator[pa.RecordBatch]:
     if names:
         yield from pq.ParquetFile(file).iter_batches(BATCH, columns=names)
@@ -120,14 +131,22 @@ def _vector_length(file: Path, name: str) -> int:
     raise UserError(f"{file.name}: vector column {name!r} has no value at all")
 
 
+def _place(field: Field) -> tuple[str, int]:
+    """The source column, and the place in it where it is a vector."""
+    if field.kind != "vector":
+        return field.name, 0
+    name, _, place = field.name.rpartition("[")
+    return name, int(place.rstrip("]"))
+
+
 def _values(batch: pa.RecordBatch, field: Field) -> NDArray[np.float32] | float:
     if field.kind == "calendar":
         return 0.0
-    name, _, place = field.name.partition("[")
+    name, place = _place(field)
     values: Any = batch.column(name)
     if field.kind == "category":
         values = pc.index_in(values, pa.array(field.vocabulary, pa.string()))
     elif field.kind == "vector":
-        values = pc.list_element(values, int(place.rstrip("]")))
+        values = pc.list_element(values, place)
     numbers = values.cast(pa.float64()).fill_null(np.nan).to_numpy(zero_copy_only=False)
-    return np.asarray(numbers, np.float32)
+    return np.asarray(np.clip(numbers, -MOST, MOST), np.float32)

@@ -37,7 +37,7 @@ def build(tables: Artifact, graph: Graph) -> pd.DataFrame:
     _check_classes(examples, task)
     examples["degree"] = history(graph, task.node, examples["node"].to_numpy(), examples["time"].to_numpy())
     examples = assign(examples, task, graph.clock, graph.as_of)
-    extra = [name for name in examples if name.startswith(("slice.", "split_"))]
+    extra = [name for name in examples if str(name).startswith(("slice.", "split_"))]
     columns = ["node", "key", "time", "label", "known", "degree", *extra]
     return examples.sort_values(["time", "node"], kind="stable", ignore_index=True)[columns]
 
@@ -106,9 +106,7 @@ def _nullable(kind: Any) -> Any:
 
 
 def _events(graph: Graph, rows: pd.DataFrame) -> pd.DataFrame:
-    return rows.assign(
-        node=np.arange(len(rows), dtype=np.int32), time=graph.node_time(graph.task.node)
-    )
+    return rows.assign(node=np.arange(len(rows), dtype=np.int32), time=graph.node_time(graph.task.node))
 
 
 def _entities(graph: Graph, rows: pd.DataFrame, times: Times) -> pd.DataFrame:

@@ -29,9 +29,7 @@ def fit_all(
 ) -> list[dict[str, Any]]:
     """The transforms of every split, as JSON values: ``nodes``, ``edges`` and ``state``, by type."""
     features = Features(Artifact(folder, "features", manifest, "", {}))
-    return [
-        _plain(_fit_split(graph, features, examples, split, params)) for split in range(manifest["splits"])
-    ]
+    return [_plain(_fit_split(graph, features, examples, split, params)) for split in range(manifest["splits"])]
 
 
 def _fit_split(graph: Graph, features: Features, examples: pd.DataFrame, split: int, params: "Params") -> Fitted:

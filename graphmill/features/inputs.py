@@ -30,9 +30,7 @@ class Inputs:
         UserError: when the features lack a column that the transforms were fitted on.
     """
 
-    def __init__(
-        self, graph: Graph, features: Features, transforms: dict[str, dict[str, list[Transform]]]
-    ) -> None:
+    def __init__(self, graph: Graph, features: Features, transforms: dict[str, dict[str, list[Transform]]]) -> None:
         self.graph, self.features = graph, features
         nodes, state, edges = transforms["nodes"], transforms["state"], transforms["edges"]
         self.nodes = {node: Encoder(items, features.columns.get(node, [])) for node, items in nodes.items()}

@@ -5,11 +5,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold, train_test_split
 
-from graphmill.clock import Clock, moment
+from graphmill.clock import Clock, moment, text
 from graphmill.errors import UserError
 from graphmill.task import ColumnSplit, RandomSplit, Task, TemporalSplit
 
 PARTS = ("train", "validation", "test")
+SHOWN = 10
 Parts = NDArray[np.object_]
 
 
@@ -28,7 +29,7 @@ def assign(examples: pd.DataFrame, task: Task, clock: Clock, as_of: int) -> pd.D
         parts = [_column(examples, split, name) for name in split.columns]
     for place, part in enumerate(parts):
         part[examples["label"].isna().to_numpy()] = "none"
-        _check(examples, part, f"split_{place}" if len(parts) > 1 else "task.split")
+        _check(examples, part, f"task.split, split_{place}", _lie(examples, split, place, clock))
     columns = {f"split_{place}": part for place, part in enumerate(parts)}
     kept = examples.drop(columns=list(columns), errors="ignore")
     return pd.concat([kept, pd.DataFrame(columns, index=examples.index)], axis=1)
@@ -55,6 +56,9 @@ def _random(examples: pd.DataFrame, split: RandomSplit) -> list[Parts]:
         if split.folds is None:
             rest, test = train_test_split(labelled, test_size=split.test, stratify=label, random_state=split.seed)
             return [_random_parts(examples, split, rest, test)]
+        rarer = min(int(label.sum()), int((~label).sum()))
+        if rarer < split.folds:
+            raise ValueError(f"the rarer class has {rarer:,}, fewer than {split.folds} folds")
         folds = StratifiedKFold(split.folds, shuffle=True, random_state=split.seed)
         pairs = list(folds.split(labelled, label))
         return [_random_parts(examples, split, labelled[rest], labelled[test]) for rest, test in pairs]
@@ -66,9 +70,7 @@ def _random_parts(
     examples: pd.DataFrame, split: RandomSplit, rest: NDArray[np.int64], test: NDArray[np.int64]
 ) -> Parts:
     label = examples["label"].to_numpy(dtype=object)[rest].astype(bool)
-    train, validation = train_test_split(
-        rest, test_size=split.validation, stratify=label, random_state=split.seed
-    )
+    train, validation = train_test_split(rest, test_size=split.validation, stratify=label, random_state=split.seed)
     part = np.full(len(examples), "none", object)
     part[train], part[validation], part[test] = "train", "validation", "test"
     return part
@@ -82,7 +84,20 @@ def _column(examples: pd.DataFrame, split: ColumnSplit, name: str) -> Parts:
     return part
 
 
-def _check(examples: pd.DataFrame, part: Parts, name: str) -> None:
+def _lie(examples: pd.DataFrame, split: TemporalSplit | RandomSplit | ColumnSplit, place: int, clock: Clock) -> str:
+    """How the times or values lie, against which the user checks the split."""
+    if isinstance(split, ColumnSplit):
+        name = split.columns[place]
+        values = examples[name].astype("string").fillna("nothing").unique()
+        more = ", …" if len(values) > SHOWN else ""
+        return f"column {name!r} holds {', '.join(sorted(values)[:SHOWN])}{more}"
+    if len(examples) == 0:
+        return "there is no example at all"
+    first, last = text(int(examples["time"].min()), clock), text(int(examples["time"].max()), clock)
+    return f"their times are from {first} to {last}"
+
+
+def _check(examples: pd.DataFrame, part: Parts, name: str, lie: str) -> None:
     label = examples["label"].to_numpy(dtype=object)
     for target in PARTS:
         values = set(label[part == target])
@@ -90,7 +105,7 @@ def _check(examples: pd.DataFrame, part: Parts, name: str) -> None:
             raise UserError(
                 f"{name}: the {target} part is empty; of {len(part):,} examples "
                 + ", ".join(f"{(part == other).sum():,} are {other}" for other in (*PARTS, "none"))
-                + "; check the split's moments or values against the data"
+                + f"; {lie}"
             )
         if len(values) == 1:
-            raise UserError(f"{name}: every label of the {target} part is {values.pop()}; move its borders")
+            raise UserError(f"{name}: every label of the {target} part is {bool(values.pop())}; {lie}")

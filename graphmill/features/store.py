@@ -142,9 +142,9 @@ class Features:
         return ages
 
     def _node_times(self, graph: Graph, node: str) -> Times:
-        found: Times = self._cache.setdefault(f"time/{node}", None)
-        if found is None:
-            found = self._cache[f"time/{node}"] = graph.node_time(node)
+        if f"time/{node}" not in self._cache:
+            self._cache[f"time/{node}"] = graph.node_time(node)
+        found: Times = self._cache[f"time/{node}"]
         return found
 
     def _windows_of(self, graph: Graph, node: str) -> list[Window]:

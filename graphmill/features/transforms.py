@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from graphmill.errors import UserError
 from graphmill.features.columns import Field
 from graphmill.params import Section
 
@@ -46,9 +47,7 @@ class Transform(Section):
         return []
 
 
-def fit(
-    fields: list[Field], raw: NDArray[Any], scale: str, one_hot_limit: int
-) -> list[Transform]:
+def fit(fields: list[Field], raw: NDArray[Any], scale: str, one_hot_limit: int) -> list[Transform]:
     """Fit one transform a field on the rows given.
 
     Args:
@@ -76,7 +75,8 @@ def _fit(field: Field, values: NDArray[Any], scale: str, one_hot_limit: int) -> 
         landmarks = [float(value) for value in np.quantile(there, shares)]
     shaped = _shape(there, chosen, landmarks)
     mean = 0.0 if chosen == "none" else float(shaped.mean())
-    deviation = 1.0 if chosen == "none" else float(shaped.std()) or 1.0
+    constant = bool(np.ptp(shaped) == 0)  # the deviation of equal numbers may come out as 1e-17
+    deviation = 1.0 if chosen == "none" or constant else float(shaped.std()) or 1.0
     fill = float((np.median(shaped) - mean) / deviation)
     return Transform(
         column=field.name, kind="numeric", scale=chosen, mean=mean, deviation=deviation, fill=fill,
@@ -104,8 +104,6 @@ class Encoder:
     """
 
     def __init__(self, transforms: list[Transform], fields: list[Field]) -> None:
-        from graphmill.errors import UserError
-
         places = {field.name: place for place, field in enumerate(fields)}
         absent = [item.column for item in transforms if item.kind != "skip" and item.column not in places]
         if absent:

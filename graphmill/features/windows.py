@@ -27,7 +27,7 @@ class Window(Section):
 
     over: str
     """The relation, ``payment.account_id.account``: payments, for each account."""
-    sizes: list[str | int] = Default(default_factory=lambda: [EVER])
+    sizes: list[str | int] = [EVER]
     """Lengths of the windows, ``7d``; ``ever`` reaches back to the beginning."""
     count: bool = True
     """Whether the edges are counted."""

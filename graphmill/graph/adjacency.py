@@ -44,7 +44,7 @@ class Adjacency:
 
     def degree(self, nodes: Integers, times: Integers) -> NDArray[np.int64]:
         """How many edges each node has strictly before its time: int64 ``[n]``."""
-        return visible(self.indptr, self.times(), nodes, times)
+        return np.asarray(visible(self.indptr, self.times(), nodes, times))
 
 
 @njit(cache=True)
@@ -133,7 +133,9 @@ def save(adjacency: Adjacency, folder: Path) -> None:
 
 def load(folder: Path, source: str, target: str) -> Adjacency:
     """Memory-map the arrays that ``save`` wrote."""
-    arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("indptr", "indices", "edge_id")]
+    indptr, indices, edge_id = (
+        np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("indptr", "indices", "edge_id")
+    )
     timed = (folder / "time.npy").exists()
     time = np.load(folder / "time.npy", mmap_mode="r") if timed else None
-    return Adjacency(source, target, *arrays, time)
+    return Adjacency(source, target, indptr, indices, edge_id, time)

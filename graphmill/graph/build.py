@@ -21,14 +21,10 @@ Ids = NDArray[np.int32]
 Times = NDArray[np.int64]
 
 
-def build(
-    tables: Artifact, schema: Schema, folder: Path, memory_limit: str, threads: int
-) -> dict[str, Any]:
+def build(tables: Artifact, schema: Schema, folder: Path, memory_limit: str, threads: int) -> dict[str, Any]:
     """Write ``nodes/`` and one folder a relation; return the counts for the manifest."""
     scratch = folder.parent / f"{folder.name}.spill"
-    connection = ibis.duckdb.connect(
-        memory_limit=memory_limit, threads=threads, temp_directory=str(scratch)
-    )
+    connection = ibis.duckdb.connect(memory_limit=memory_limit, threads=threads, temp_directory=str(scratch))
     try:
         resolver = Resolver(connection, tables.path, schema)
         (folder / "nodes").mkdir()
@@ -112,14 +108,10 @@ def _relation(resolver: Resolver, relation: Relation, times: dict[str, Times]) -
             "take it out of the schema or give data that has it"
         )
     effective = np.maximum(time, times[relation.source][source])
-    return assemble(
-        (relation.source, relation.target), source, target, edge_id, effective, len(times[relation.target])
-    )
+    return assemble((relation.source, relation.target), source, target, edge_id, effective, len(times[relation.target]))
 
 
-def _edge_list(
-    resolver: Resolver, relation: Relation, times: dict[str, Times]
-) -> tuple[Ids, Ids, Ids, Times]:
+def _edge_list(resolver: Resolver, relation: Relation, times: dict[str, Times]) -> tuple[Ids, Ids, Ids, Times]:
     """Source, target, edge id and own time of each edge, in the order of the table's rows."""
     if relation.node is not None:
         return _link_edges(resolver, relation, times)
@@ -138,9 +130,7 @@ def _edge_list(
     return source[known], target[known], rows[known], time[known]
 
 
-def _link_edges(
-    resolver: Resolver, relation: Relation, times: dict[str, Times]
-) -> tuple[Ids, Ids, Ids, Times]:
+def _link_edges(resolver: Resolver, relation: Relation, times: dict[str, Times]) -> tuple[Ids, Ids, Ids, Times]:
     """A link has no time of its own: it is part of its row, and visible with it."""
     node = str(relation.node)
     described = resolver.schema.nodes[node]

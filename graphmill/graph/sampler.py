@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from graphmill.clock import ALWAYS
 from graphmill.errors import UserError
-from graphmill.graph.adjacency import lower_bound
+from graphmill.graph.adjacency import Integers, lower_bound
 from graphmill.graph.store import Graph
 
 Ids = NDArray[np.int32]
@@ -100,7 +100,7 @@ class Sampler:
     def _hop(
         self, targets: dict[str, Frontier], depth: int, fanout: int, merge: bool
     ) -> tuple[dict[str, Frontier], dict[str, Block]]:
-        drawn: dict[str, list[tuple[str, Ids, Times]]] = {}
+        drawn: dict[str, list[tuple[str, Integers, Times]]] = {}
         blocks: dict[str, Block] = {}
         for node, frontier in targets.items():
             for name in self._incoming[node]:
@@ -122,9 +122,7 @@ class Sampler:
         key = np.uint64(zlib.crc32(f"{self.seed}/{depth}/{name}".encode()))
         clock = adjacency.times()
         limit = fanout if fanout != ALL else np.iinfo(np.int64).max
-        pointer, position = draw(
-            adjacency.indptr, clock, frontier.ids, frontier.times, limit, key, self.recent
-        )
+        pointer, position = draw(adjacency.indptr, clock, frontier.ids, frontier.times, limit, key, self.recent)
         age = np.zeros(len(position), np.int64)
         if len(clock):
             when, times = clock[position], np.repeat(frontier.times, np.diff(pointer))
@@ -132,7 +130,7 @@ class Sampler:
         return Block(pointer, position, adjacency.edge_id[position], age)
 
     def _collect(
-        self, node: str, parts: list[tuple[str, Ids, Times]], merge: bool
+        self, node: str, parts: list[tuple[str, Integers, Times]], merge: bool
     ) -> tuple[Frontier, list[NDArray[np.int64]]]:
         ids = np.concatenate([part[1] for part in parts])
         times = np.concatenate([part[2] for part in parts])
@@ -155,9 +153,7 @@ def _mix(value: Any) -> Any:
 
 
 @njit(cache=True)
-def draw(
-    indptr: Any, time: Any, nodes: Any, times: Any, fanout: int, key: Any, recent: bool
-) -> tuple[Any, Any]:
+def draw(indptr: Any, time: Any, nodes: Any, times: Any, fanout: int, key: Any, recent: bool) -> tuple[Any, Any]:
     """Positions of up to ``fanout`` edges strictly before ``times[i]`` in each row: (pointer, positions)."""
     pointer = np.zeros(len(nodes) + 1, np.int64)
     for i in range(len(nodes)):

@@ -95,7 +95,7 @@ class LocalRegistry:
         for number, line in enumerate(lines, 1):
             try:
                 moves.append(Move.parse(json.loads(line)))
-            except (ValueError, TypeError, AttributeError):
+            except (ValueError, TypeError, AttributeError, UserError):
                 raise UserError(f"{file}: line {number} is damaged; restore the file from a backup") from None
         return moves
 

@@ -15,9 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m graphmill.sample", description=__doc__)
     parser.add_argument("--output", default="data", help="folder to write (default: data)")
     parser.add_argument("--seed", type=int, default=7, help="same seed, same bytes (default: 7)")
-    parser.add_argument(
-        "--scale", type=float, default=1.0, help="1.0 is about 210,000 payments (default: 1.0)"
-    )
+    parser.add_argument("--scale", type=float, default=1.0, help="1.0 is about 210,000 payments (default: 1.0)")
     given = parser.parse_args(arguments)
     try:
         check_output(given.output)

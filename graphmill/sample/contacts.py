@@ -56,9 +56,7 @@ def _between_contacts(random: np.random.Generator, world: World, ledger: Ledger)
     ledger.transfers.append(Transfers(sender[rows], receiver[rows], at[rows], _whole_euros(amount)))
 
 
-def _every_month(
-    random: np.random.Generator, world: World, ledger: Ledger, centre: int, collects: bool
-) -> None:
+def _every_month(random: np.random.Generator, world: World, ledger: Ledger, centre: int, collects: bool) -> None:
     """Within a few days of each month, one account receives from, or sends to, much the same accounts."""
     opened_at = world.accounts.opened_at
     group = random.choice(np.flatnonzero(opened_at < MONTH_STARTS[0]), int(random.integers(7, 16)))

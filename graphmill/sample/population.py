@@ -95,8 +95,7 @@ def accounts(random: np.random.Generator, count: int, shops: Merchants) -> Accou
         age=np.where((kind == 1) | (random.random(count) < 0.05), -1, age),
         kind=kind,
         income=np.where(random.random(count) < 0.07, np.nan, np.round(income, -1)),
-        activity=np.minimum(random.lognormal(0.0, 0.9, count), 14.0)
-        * np.where(opened_at >= CHANGE, 0.7, 1.0),
+        activity=np.minimum(random.lognormal(0.0, 0.9, count), 14.0) * np.where(opened_at >= CHANGE, 0.7, 1.0),
         thrift=wealth * random.lognormal(0.0, 0.2, count),
         remote=np.where(random.random(count) < 0.14, 0.0, random.beta(4.8, 2.2, count)),
         favourites=_favourites(random, country, shops),
@@ -119,9 +118,7 @@ def _favourites(random: np.random.Generator, country: Ints, shops: Merchants) ->
     for code in range(len(COUNTRIES)):
         rows = np.flatnonzero(country == code)
         for mode, abroad in enumerate((0.02, 0.15)):
-            weight = (
-                shops.popularity * (shops.online == bool(mode)) * np.where(shops.country == code, 1.0, abroad)
-            )
+            weight = shops.popularity * (shops.online == bool(mode)) * np.where(shops.country == code, 1.0, abroad)
             size = (len(rows), FAVOURITES)
             chosen[rows, mode] = random.choice(len(weight), size, p=weight / weight.sum())
     return chosen

@@ -16,10 +16,7 @@ CHANGE_MONTH = 11
 DAY = 86_400
 HOUR = 3_600
 MONTH_STARTS: Ints = np.array(
-    [
-        int(datetime(YEAR + month // 12, month % 12 + 1, 1, tzinfo=UTC).timestamp())
-        for month in range(MONTHS + 1)
-    ],
+    [int(datetime(YEAR + month // 12, month % 12 + 1, 1, tzinfo=UTC).timestamp()) for month in range(MONTHS + 1)],
     dtype=np.int64,
 )
 """Seconds since 1970 at which each month starts; the last is the end of the year, `[13]`."""

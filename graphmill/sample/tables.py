@@ -90,8 +90,6 @@ class Ledger:
 def join(parts: Sequence[Table]) -> Table:
     """All rows of all parts in one table, in the order of its columns: time first, so that no maker shows."""
     names = [column.name for column in fields(parts[0])]
-    columns: dict[str, Any] = {
-        name: np.concatenate([getattr(part, name) for part in parts]) for name in names
-    }
+    columns: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
     order = np.lexsort([columns[name] for name in reversed(names) if name != "at"] + [columns["at"]])
     return type(parts[0])(**{name: values[order] for name, values in columns.items()})

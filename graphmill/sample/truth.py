@@ -65,8 +65,7 @@ def _month(sample: Sample, month: int) -> dict[str, Any]:
         "fraud": len(fraud),
         "fraud_share": round(len(fraud) / int(here.sum()), 5),
         "tactics": {
-            name: {"count": count, "share": round(count / max(1, len(fraud)), 4)}
-            for name, count in counts.items()
+            name: {"count": count, "share": round(count / max(1, len(fraud)), 4)} for name, count in counts.items()
         },
         "accounts_opened": int(np.count_nonzero(_in_month(sample.world.accounts.opened_at, month))),
         "shared_device_share": _shared(paid.account[here], paid.device[here]),

@@ -85,9 +85,7 @@ def write(sample: Sample, output: str | Path) -> Size:
         _replace(partial, folder)
     except OSError as error:
         reason = f"{error.strerror or error} ({error.filename})"
-        raise UserError(
-            f"{folder}: cannot be written: {reason}; free the space or give another --output"
-        ) from error
+        raise UserError(f"{folder}: cannot be written: {reason}; free the space or give another --output") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return size

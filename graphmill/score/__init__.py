@@ -60,7 +60,9 @@ def run(model: str | Path, graph: str | Path, features: str | Path, predictions:
         inputs = {"model": trained.artifact, "graph": network.artifact, "features": found.artifact}
         draft.lineage = lineage.record("score", {"score": params.canonical()}, inputs)
     moment_text = text(network.as_of, network.clock)
-    say(f"score: {len(rows):,} of type {network.task.node} by {trained.winner}, {total:,} positive, as of {moment_text}")
+    say(
+        f"score: {len(rows):,} of type {network.task.node} by {trained.winner}, {total:,} positive, as of {moment_text}"
+    )
 
 
 def nodes_to_score(graph: Graph, params: Params) -> pd.DataFrame:
@@ -101,7 +103,9 @@ def _write(model: Model, graph: Graph, features: Features, rows: pd.DataFrame, p
             time = pa.array(part["time"].to_numpy())
             decision = scores >= threshold
             positive += int(decision.sum())
-            files.write("predictions", {"key": key, "time": time, "score": pa.array(scores), "decision": pa.array(decision)})
+            files.write(
+                "predictions", {"key": key, "time": time, "score": pa.array(scores), "decision": pa.array(decision)}
+            )
             if embedded is not None:
                 flat = pa.array(embedded.reshape(-1), pa.float32())
                 vectors = pa.FixedSizeListArray.from_arrays(flat, embedded.shape[1])

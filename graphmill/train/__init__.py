@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from graphmill import artifact, lineage
+from graphmill.drift import profile
 from graphmill.features.inputs import Inputs
 from graphmill.features.store import Features
 from graphmill.graph.store import Graph
@@ -56,7 +57,8 @@ def run(graph: str | Path, features: str | Path, model: str | Path, params: Para
             "calibration": {name: [list(result[name]["calibration"]) for result in results] for name in names},
             "threshold": {name: [result[name]["threshold"] for result in results] for name in names},
         }
-        _profile(network_graph, found, draft.folder, results[0][winner]["scores"])
+        first = results[0][winner]
+        _profile(network_graph, found, draft.folder, first["scores"], first["threshold"])
         inputs = {"graph": network_graph.artifact, "features": found.artifact}
         draft.lineage = lineage.record("train", {"train": params.canonical()}, inputs)
     checkpoints.clear()
@@ -73,7 +75,10 @@ def _train_split(
     inputs = Inputs(graph, features, features.transforms(split))
     train, validation = (part(features.examples, split, name) for name in ("train", "validation"))
     network, curve = loop.fit(inputs, train, validation, params, checkpoints, f"split_{split}")
-    save_file({name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}, target / "weights.safetensors")
+    save_file(
+        {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()},
+        target / "weights.safetensors",
+    )
     pd.DataFrame(curve).to_csv(target / "learning_curve.csv", index=False)
     document = {"transforms": features.manifest["transforms"][split]}
     (target / "features.json").write_text(artifact.to_json(document), encoding="utf-8")
@@ -122,6 +127,13 @@ def _judge(graph: Graph, validation: pd.DataFrame, scores: Scores) -> dict[str, 
     }
 
 
-def _profile(graph: Graph, features: Features, folder: Path, judged: tuple[pd.DataFrame, Scores]) -> None:
-    """The reference that drift compares with."""
-    (folder / "profile").mkdir()
+def _profile(
+    graph: Graph, features: Features, folder: Path, judged: tuple[pd.DataFrame, Scores], threshold: float
+) -> None:
+    """The reference that drift compares with: held-out scores only, those of the training part flatter."""
+    validation, scores = judged
+    everything = np.full(len(features.examples), np.nan)
+    places = np.flatnonzero((features.examples["split_0"] == "validation") & features.examples["label"].notna())
+    assert len(places) == len(validation)
+    everything[places] = scores
+    profile.write(folder, graph, features, everything, threshold)

@@ -142,7 +142,7 @@ def _epoch(
         target = torch.from_numpy(label[chosen]).to(device)
         loss = binary_cross_entropy_with_logits(network(batch), target)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimizer.step()
         total += float(loss.detach()) * len(chosen)
@@ -160,9 +160,7 @@ def _state(network: Network, optimizer: torch.optim.Optimizer, progress: Progres
     return {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "progress": dict(vars(progress))}
 
 
-def _resume(
-    network: Network, optimizer: torch.optim.Optimizer, checkpoints: Checkpoints, name: str
-) -> Progress:
+def _resume(network: Network, optimizer: torch.optim.Optimizer, checkpoints: Checkpoints, name: str) -> Progress:
     state = checkpoints.load(name)
     if state is None:
         return Progress()

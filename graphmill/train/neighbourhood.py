@@ -32,7 +32,8 @@ def aggregates(
     """
     sampler = Sampler(inputs.graph, fanouts, recent, seed)
     ids, times = examples["node"].to_numpy(np.int32), examples["time"].to_numpy(np.int64)
-    found, names = [], []
+    found: list[tuple[NDArray[np.int64], Matrix]] = []
+    names: list[str] = []
     for chosen in track(_groups(times, size), "neighbourhoods"):
         sample = sampler.sample(inputs.graph.task.node, ids[chosen], times[chosen])
         matrix, names = _describe(inputs, sample, 0, inputs.graph.task.node, {})
@@ -66,7 +67,9 @@ def _describe(inputs: Inputs, sample: Sample, depth: int, node: str, done: Descr
             done[depth + 1, source] = _describe(inputs, sample, depth + 1, source, done)
         matrix, columns = done[depth + 1, source]
         parts += [_mean(block, matrix, block.row), _mean(block, inputs.gather_edges(relation, block), None)]
-        names = names + [f"{relation} < {name}" for name in columns + [f"edge {x}" for x in inputs.edge_names(relation)]]
+        names = names + [
+            f"{relation} < {name}" for name in columns + [f"edge {x}" for x in inputs.edge_names(relation)]
+        ]
     return np.concatenate(parts, axis=1), names
 
 

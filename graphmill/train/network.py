@@ -47,8 +47,7 @@ def architecture(inputs: Inputs, hidden: int, layers: int, dropout: float) -> Ar
         inputs={node: len(inputs.names(node)) for node in graph.nodes},
         embedded={node: inputs.embedded(node) for node in graph.nodes},
         relations={
-            name: (item.source, item.target, len(inputs.edge_names(name)))
-            for name, item in graph.relations.items()
+            name: (item.source, item.target, len(inputs.edge_names(name))) for name, item in graph.relations.items()
         },
     )
 

@@ -1,0 +1,53 @@
+"""Batch scoring: every node once, equal to what evaluation computes; events in parts of bounded size."""
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from graphmill import artifact, predict, score
+from graphmill.errors import UserError
+from graphmill.features.store import Features
+from graphmill.graph.store import Graph
+from graphmill.model import Model
+
+
+def test_every_event_is_scored_as_the_evaluation_does(tiny_run):
+    root = tiny_run / "artifacts"
+    rows = pq.read_table(artifact.read(root / "predictions", "predictions").path / "predictions.parquet").to_pandas()
+    graph, features, model = Graph.open(root / "graph"), Features.open(root / "features"), Model.open(root / "model")
+    assert rows["key"].tolist() == graph.key("payment").tolist()
+    examples = features.examples.set_index("key").loc[rows["key"]].reset_index()
+    expected = predict.score(model, model.winner, 0, graph, features, examples)
+    np.testing.assert_allclose(rows["score"], expected, atol=1e-5)
+    assert (rows["decision"] == (rows["score"] >= model.threshold(model.winner, 0))).all()
+
+
+def test_parts_embeddings_and_newest(tiny_run, tmp_path):
+    root = tiny_run / "artifacts"
+    paths = (root / "model", root / "graph", root / "features")
+    score.run(*paths, tmp_path / "small", score.Params(batch_size=50, newest="30d"))
+    score.run(*paths, tmp_path / "large", score.Params(newest="30d", embeddings=False))
+    small, large = (pq.read_table(tmp_path / name / "predictions.parquet") for name in ("small", "large"))
+    assert small["key"].equals(large["key"]) and 0 < len(small) < 900
+    np.testing.assert_allclose(small["score"].to_numpy(), large["score"].to_numpy(), atol=1e-6)
+    embeddings = pq.read_table(tmp_path / "small" / "embeddings.parquet")
+    assert len(embeddings) == len(small) and embeddings["embedding"].type.list_size == 16
+    assert not (tmp_path / "large" / "embeddings.parquet").exists()
+
+
+def test_nothing_to_score_and_an_altered_model_are_told(tiny_run, tmp_path):
+    root = tiny_run / "artifacts"
+    with pytest.raises(UserError, match="score.newest"):
+        score.run(root / "model", root / "graph", root / "features", tmp_path / "none", score.Params(newest="0d"))
+    assert not list(tmp_path.iterdir())
+    altered = tmp_path / "model"
+    altered.mkdir()
+    for file in (root / "model").rglob("*"):
+        if file.is_file():
+            target = altered / file.relative_to(root / "model")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(file.read_bytes())
+    weights = altered / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x00")
+    with pytest.raises(UserError, match="weights.safetensors: altered"):
+        score.run(altered, root / "graph", root / "features", tmp_path / "none", score.Params())

@@ -1,0 +1,150 @@
+"""Training: deterministic, resumable, better with the graph; full-graph inference equals sampling everything."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from sklearn.metrics import roc_auc_score
+
+from graphmill import artifact, predict, train
+from graphmill.errors import UserError
+from graphmill.features.inputs import Inputs
+from graphmill.features.store import Features
+from graphmill.graph.sampler import ALL
+from graphmill.graph.store import Graph
+from graphmill.model import Model
+from graphmill.train import layerwise, loop
+from graphmill.train.examples import balanced, limited
+from tests import tiny
+
+HOME = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def opened(tiny_run):
+    root = tiny_run / "artifacts"
+    return Graph.open(root / "graph"), Features.open(root / "features"), Model.open(root / "model")
+
+
+def test_the_network_and_the_trees_find_what_only_the_graph_shows(opened):
+    graph, features, model = opened
+    test = features.examples[(features.examples["split_0"] == "test") & features.examples["label"].notna()]
+    label = test["label"].astype(bool)
+    auc = {name: roc_auc_score(label, predict.score(model, name, 0, graph, features, test)) for name in model.names}
+    assert auc["neighbour_trees"] > 0.65 and auc["features_only"] < 0.65
+    assert auc["sage"] > 0.6
+
+
+def test_the_same_run_gives_the_same_bytes(tiny_run, tmp_path):
+    root = tiny_run / "artifacts"
+    params = train.Params.parse(tiny.params()["train"], "train")
+    train.run(root / "graph", root / "features", tmp_path / "model", params)
+    assert artifact.read(tmp_path / "model", "model").digest == artifact.read(root / "model", "model").digest
+    assert [item.name for item in tmp_path.iterdir()] == ["model"], "checkpoints are cleared at the end"
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes_and_ends_alike(tiny_run, tmp_path):
+    params = tiny.params()
+    params["train"] |= {"epochs": 30, "patience": 30}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    for name in ("graph", "features"):
+        (tmp_path / "artifacts").mkdir(exist_ok=True)
+        (tmp_path / "artifacts" / name).symlink_to(tiny_run / "artifacts" / name)
+    command = [sys.executable, "-m", "components", "train", "--params", str(tmp_path / "params.yaml"), "--root", "."]
+    environment = os.environ | {"PYTHONPATH": str(HOME)}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment) as child:
+        waiting = time.monotonic() + 120
+        while not list(tmp_path.glob("artifacts/.model.checkpoints/*/split_0.pt")):
+            assert time.monotonic() < waiting and child.poll() is None
+            time.sleep(0.01)
+        child.send_signal(signal.SIGKILL)
+    assert not (tmp_path / "artifacts" / "model").exists()
+    done = subprocess.run(command, cwd=tmp_path, env=environment, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    parsed = train.Params.parse(params["train"], "train")
+    root = tiny_run / "artifacts"
+    train.run(root / "graph", root / "features", tmp_path / "whole", parsed)
+    resumed, whole = (
+        artifact.read(tmp_path / "artifacts" / "model", "model"),
+        artifact.read(tmp_path / "whole", "model"),
+    )
+    assert resumed.digest == whole.digest
+    assert len((resumed.path / "learning_curve.csv").read_text().splitlines()) == 31
+
+
+def test_layer_by_layer_equals_message_passing_over_all_neighbours(opened):
+    graph, features, model = opened
+    inputs = Inputs(graph, features, model.transforms(0))
+    network = predict.load_network(model, 0)
+    moment = graph.as_of
+    full = layerwise.embeddings(network, inputs, moment, chunk=97)
+    examples = features.examples.iloc[::37].assign(time=moment)
+    params = train.Params.parse(model.parameters, "train")
+    sampled = next(loop.embeddings(network, inputs, examples, [ALL, ALL], params))
+    np.testing.assert_allclose(full[examples["node"].to_numpy(np.int64)].numpy(), sampled.numpy(), atol=1e-5)
+
+
+def test_batches_do_not_change_the_answer(opened):
+    graph, features, model = opened
+    inputs = Inputs(graph, features, model.transforms(0))
+    network = predict.load_network(model, 0)
+    params = train.Params.parse(model.parameters, "train")
+    examples = features.examples.iloc[400:440]
+    together = loop.logits(network, inputs, examples, params.hops, params)
+    apart = np.concatenate(
+        [loop.logits(network, inputs, examples.iloc[i : i + 1], params.hops, params) for i in range(len(examples))]
+    )
+    np.testing.assert_allclose(together, apart, atol=1e-5)
+
+
+def test_shuffled_edges_keep_degrees_and_lose_the_signal(opened):
+    graph, features, model = opened
+    shuffled = graph.shuffled(3)
+    for name, adjacency in graph.relations.items():
+        other = shuffled.relations[name]
+        np.testing.assert_array_equal(np.diff(adjacency.indptr), np.diff(other.indptr))
+        assert sorted(adjacency.edge_id.tolist()) == sorted(other.edge_id.tolist())
+        if other.time is not None:
+            source_time = graph.node_time(other.source)
+            assert (other.time >= source_time[other.indices]).all(), "a permuted edge may not show a later row"
+    test = features.examples[(features.examples["split_0"] == "test") & features.examples["label"].notna()]
+    label = test["label"].astype(bool)
+    name = "neighbour_trees"
+    real = roc_auc_score(label, predict.score(model, name, 0, graph, features, test))
+    broken = roc_auc_score(label, predict.score(model, name, 0, shuffled, features, test))
+    assert broken < real - 0.1
+
+
+def test_negatives_are_drawn_and_positives_kept():
+    label = np.array([1, 0, 0, 0, 0, 0, 0, 0, 1, 0], np.float32)
+    chosen = balanced(label, 2, [0])
+    assert {0, 8} <= set(chosen) and len(chosen) == 6 == len(set(chosen))
+    assert sorted(balanced(label, None, [0])) == list(range(10))
+    assert (balanced(label, 2, [0]) == chosen).all() and (balanced(label, 2, [1]) != chosen).any()
+    kept = limited(10, 4, label, [0])
+    assert {0, 8} <= set(kept) and len(kept) == 4 and (np.diff(kept) > 0).all()
+
+
+def test_divergence_and_a_missing_gpu_are_told(opened):
+    with pytest.raises(UserError, match="diverged"):
+        loop.judge("roc_auc", np.array([0, 1], np.float32), np.array([np.nan, 1.0]))
+    import torch
+
+    if not torch.cuda.is_available():
+        with pytest.raises(UserError, match="no GPU"):
+            loop.choose_device("cuda")
+
+
+def test_a_perceptron_has_no_neighbourhood(tiny_run, tmp_path):
+    params = train.Params.parse(tiny.params()["train"] | {"model": {"kind": "mlp", "hidden": 8}, "epochs": 2}, "train")
+    root = tiny_run / "artifacts"
+    train.run(root / "graph", root / "features", tmp_path / "model", params)
+    model = Model.open(tmp_path / "model")
+    assert model.names[0] == "mlp" and predict.load_network(model, 0).layers.__len__() == 0
