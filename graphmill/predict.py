@@ -70,7 +70,7 @@ def head(network: Network, embedded: NDArray[np.float32] | None) -> Scores:
 def network_logits(network: Network, inputs: Inputs, examples: pd.DataFrame, params: Params) -> Scores:
     """Entities: layer by layer with all neighbours, once a moment. Events: each at its own time, sampled."""
     moments = np.unique(examples["time"].to_numpy(np.int64))
-    if inputs.graph.schema.nodes[inputs.graph.task.node].links or len(moments) > FEW:
+    if inputs.graph.judges_events or len(moments) > FEW:
         return loop.logits(network, inputs, examples, inference_fanouts(inputs.graph, params), params)
     found = np.empty(len(examples))
     for moment in moments:
@@ -84,8 +84,7 @@ def network_logits(network: Network, inputs: Inputs, examples: pd.DataFrame, par
 
 def inference_fanouts(graph: Graph, params: Params) -> list[int]:
     """All neighbours for entities, whose answer then depends on no draw; for events the fan-outs of training."""
-    entity = not graph.schema.nodes[graph.task.node].links
-    return [ALL for _ in params.hops] if entity else params.hops
+    return params.hops if graph.judges_events else [ALL for _ in params.hops]
 
 
 def milliseconds(model: Model, name: str, graph: Graph, features: Features, examples: pd.DataFrame) -> float:

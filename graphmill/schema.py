@@ -177,7 +177,7 @@ class Schema(Section):
         return self
 
     def relations(self) -> list["Relation"]:
-        """Every edge type that messages flow along, in declared order, reverses after their own."""
+        """Every edge type that messages flow along, by name, reverses after their own."""
         found = []
         for node, description in self.nodes.items():
             for column, link in description.links.items():
@@ -187,7 +187,7 @@ class Schema(Section):
         return found
 
     def tables(self) -> list[str]:
-        """Names of the tables, each once, in declared order."""
+        """Names of the tables, each once, by the name of their type."""
         names = [node.table for node in self.nodes.values()] + [edge.table for edge in self.edges.values()]
         return list(dict.fromkeys(name for name in names if name))
 

@@ -151,6 +151,8 @@ class Task(Section):
     def _fits(self) -> Self:
         if self.moments == []:
             raise ValueError("moments: give at least one, or leave it out")
+        if self.moments is not None and self.split.kind == "random":
+            raise ValueError("moments need a temporal split: at random, one entity would train and test")
         if self.label.since is not None and self.moments is None:
             raise ValueError("label.since needs `moments`: when is an entity to be scored?")
         return self

@@ -52,7 +52,7 @@ def _judge(now: Measure, before: list[Measure], params: Params) -> Item:
     bounds: Bounds = getattr(params, now.unit)
     change = now.value - mean
     item.effect = change / unit
-    item.z = change / _scale(now, before, spread, bounds.floor * unit / 2, params.few)
+    item.z = change / _scale(now, before, spread, bounds.floor * unit / 4, params.few)
     matters = abs(item.effect) >= bounds.floor and (not now.share or abs(change) >= params.rate.floor)
     if count >= params.enough:
         item.p = float(2 * stats.t.sf(abs(item.z), count - 1)) if matters else 1.0

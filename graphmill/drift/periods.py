@@ -30,7 +30,7 @@ def past_periods(source: Source, reference: dict[str, Any]) -> list[Period]:
 
 
 def default_period(source: Source) -> int:
-    """A twelfth of the training time: whole weeks if it is two or more, else whole days if it is one or more.
+    """A twelfth of the training time: in whole weeks where it has one, else in whole days.
 
     So there are twelve past periods or more, which is what p-values need; whole weeks keep the weekday out of it.
     """
@@ -41,13 +41,13 @@ def default_period(source: Source) -> int:
     period = max(1, length // ENOUGH)
     if source.graph.clock == "timestamp":
         day = duration("1d", "timestamp")
-        unit = 7 * day if period >= 14 * day else day if period >= day else 1
+        unit = 7 * day if period >= 7 * day else day if period >= day else 1
         period = period // unit * unit
     return period
 
 
 def _first(source: Source) -> int:
-    """When the data begins: the first event of the task, or the first edge."""
+    """When the data begins: the day of the task's first event or, for entities, of the first edge."""
     if source.is_event_task():
         times = source.examples["time"].to_numpy(np.int64)
     else:
@@ -55,7 +55,9 @@ def _first(source: Source) -> int:
         found = [adjacency.time for adjacency in forward if adjacency.time is not None]
         times = np.concatenate([np.asarray(time) for time in found]) if found else np.empty(0, np.int64)
     times = times[times != ALWAYS]
-    return int(times.min()) if len(times) else source.graph.as_of
+    first = int(times.min()) if len(times) else source.graph.as_of
+    unit = duration("1d", "timestamp") if source.graph.clock == "timestamp" else 1
+    return first // unit * unit
 
 
 def train_end(graph: Graph) -> int | None:

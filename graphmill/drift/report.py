@@ -98,11 +98,12 @@ def number(value: float | None) -> str:
 
 
 def _caution(report: Report, params: Params) -> str:
-    if not report["cold_start"] and not any(family["cold_start"] for family in report["families"].values()):
+    young = [name for name, family in report["families"].items() if family["cold_start"]]
+    if not young:
         return ""
     return (
-        f"With fewer than {params.enough} past periods there are no p-values: verdicts are sizes of changes, "
-        "and a change smaller than the bounds cannot be told from natural variation yet."
+        f"{', '.join(young)}: with fewer than {params.enough} past periods there are no p-values. Verdicts are sizes "
+        "of changes, and a change smaller than the bounds cannot be told from natural variation yet."
     )
 
 

@@ -16,6 +16,7 @@ from graphmill.graph.store import Graph
 from graphmill.task import Moments, Task
 
 Times = NDArray[np.int64]
+MOST_MOMENTS = 1_000
 
 
 def build(tables: Artifact, graph: Graph) -> pd.DataFrame:
@@ -61,13 +62,22 @@ def history(graph: Graph, node: str, ids: NDArray[np.int32], times: Times) -> ND
 def _moments(graph: Graph, task: Task) -> Times | None:
     """The moments at which entities are scored; None for events, which have their own."""
     if task.moments is None:
-        timed = graph.schema.nodes[task.node].time is not None
-        return None if timed and task.split.kind == "temporal" else np.array([graph.as_of], np.int64)
+        if graph.judges_events:
+            return None
+        if task.split.kind == "temporal":
+            raise UserError(
+                f"task: {task.node!r} has no time of its own, so a temporal split needs task.moments: "
+                "when is it to be scored?"
+            )
+        return np.array([graph.as_of], np.int64)
     if isinstance(task.moments, Moments):
         first = moment(task.moments.first, graph.clock, "task.moments.first", graph.as_of)
         step = duration(task.moments.every, graph.clock, "task.moments.every")
-        if step <= 0:
-            raise UserError("task.moments.every: must be longer than nothing")
+        if step <= 0 or not 0 <= (graph.as_of - first) // max(step, 1) < MOST_MOMENTS:
+            raise UserError(
+                f"task.moments: from {text(first, graph.clock)} to {text(graph.as_of, graph.clock)} every "
+                f"{task.moments.every} is none or more than {MOST_MOMENTS} moments"
+            )
         return np.arange(first, graph.as_of + 1, step, dtype=np.int64)
     return np.array([moment(item, graph.clock, "task.moments", graph.as_of) for item in task.moments], np.int64)
 
@@ -134,7 +144,7 @@ def _label(examples: pd.DataFrame, task: Task, clock: Clock, as_of: int) -> pd.D
         positive = label.fillna(False).to_numpy(bool)
         already = positive & (since < time + first)
         inside = positive & (since >= time + first) & (since < time + second)
-        label = pd.Series(inside, examples.index, dtype="boolean").mask(already)
+        label = pd.Series(inside, examples.index, dtype="boolean").mask(already | label.isna())
         known = known + max(second, 0)
     if task.label.known_at is not None:
         known = examples[task.label.known_at].fillna(NEVER).to_numpy(np.int64)

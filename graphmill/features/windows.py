@@ -27,7 +27,7 @@ class Window(Section):
 
     over: str
     """The relation, ``payment.account_id.account``: payments, for each account."""
-    sizes: list[str | int] = [EVER]
+    sizes: list[str | int] = Default(default=[EVER], min_length=1)
     """Lengths of the windows, ``7d``; ``ever`` reaches back to the beginning."""
     count: bool = True
     """Whether the edges are counted."""
@@ -40,13 +40,25 @@ class Window(Section):
 
     _whole = field_validator("sizes", mode="before")(whole)
 
+    @field_validator("sizes")
+    @classmethod
+    def _once(cls, value: list[str | int]) -> list[str | int]:
+        if len(set(value)) < len(value):
+            raise ValueError("each size once")
+        return value
+
     def lengths(self, clock: Clock) -> list[int]:
-        """Window lengths in clock units, the largest integer for ``ever``."""
+        """Window lengths in clock units, the largest integer for ``ever``.
+
+        Raises:
+            UserError: for a length that is no time.
+        """
+        name = f"features.windows {self.over} sizes"
         ever = np.iinfo(np.int64).max
-        return [
-            ever if size == EVER else duration(size, clock, f"features.windows {self.over} sizes")
-            for size in self.sizes
-        ]
+        found = [ever if size == EVER else duration(size, clock, name) for size in self.sizes]
+        if min(found) <= 0:
+            raise UserError(f"{name}: a window must be longer than nothing")
+        return found
 
     def names(self) -> list[str]:
         """Names of the values that ``lookup`` returns, in order."""

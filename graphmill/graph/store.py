@@ -66,6 +66,13 @@ class Graph:
         return int(self.artifact.manifest["as_of"])
 
     @property
+    def judges_events(self) -> bool:
+        """Whether the task's nodes are judged when they happen, not at moments chosen for them."""
+        described = self.schema.nodes[self.task.node]
+        happens = described.time is not None and self.task.moments is None
+        return happens and (bool(described.links) or self.task.split.kind == "temporal")
+
+    @property
     def nodes(self) -> dict[str, int]:
         """Number of nodes by type."""
         return dict(self.artifact.manifest["nodes"])

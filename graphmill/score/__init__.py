@@ -69,7 +69,7 @@ def nodes_to_score(graph: Graph, params: Params) -> pd.DataFrame:
     """Columns ``node`` and ``time``: events at their own time, entities at the moment if they exist by then."""
     node = graph.task.node
     born = graph.node_time(node)
-    if is_event(graph):
+    if graph.judges_events:
         since = ALWAYS
         if params.newest is not None:
             since = graph.as_of - duration(params.newest, graph.clock, "score.newest")
@@ -84,12 +84,6 @@ def nodes_to_score(graph: Graph, params: Params) -> pd.DataFrame:
     if len(ids) == 0:
         raise UserError(f"score: no node of type {node!r} to score; check score.moment and score.newest")
     return pd.DataFrame({"node": ids.astype(np.int32), "time": times.astype(np.int64)})
-
-
-def is_event(graph: Graph) -> bool:
-    """Whether the task's nodes happen (a time and links of their own) rather than last."""
-    described = graph.schema.nodes[graph.task.node]
-    return bool(described.time and described.links and graph.task.moments is None)
 
 
 def _write(model: Model, graph: Graph, features: Features, rows: pd.DataFrame, params: Params, folder: Path) -> int:
@@ -123,7 +117,7 @@ def _scored(
     settings = TrainParams.parse(model.parameters, "train")
     network = predict.load_network(model, 0)
     by_network = model.winner in NETWORKS
-    everything = None if is_event(graph) else layerwise.embeddings(network, inputs, int(rows["time"].iloc[0]))
+    everything = None if graph.judges_events else layerwise.embeddings(network, inputs, int(rows["time"].iloc[0]))
     size = params.batch_size if everything is None else max(params.batch_size, 65_536)
     starts = range(0, len(rows), size)
     for start in track(starts, "score"):

@@ -31,8 +31,10 @@ def fit(
         threads: number of threads.
 
     Returns:
-        One model a bag, in LightGBM's text format.
+        One model a bag, in LightGBM's text format; none where there is no column to learn from.
     """
+    if train[0].shape[1] == 0:
+        return []
     options = {
         "objective": "binary",
         "metric": "auc" if metric == "roc_auc" else "average_precision",
@@ -70,8 +72,8 @@ def save(models: list[str], folder: Path, name: str) -> None:
 
 
 def score(models: list[str], matrix: Matrix) -> NDArray[np.float64]:
-    """Mean raw score (log odds) over the bags: float64 ``[n]``."""
+    """Mean raw score (log odds) over the bags, 0 without any: float64 ``[n]``."""
     total = np.zeros(len(matrix))
     for model in models:
         total += np.asarray(lightgbm.Booster(model_str=model).predict(matrix, raw_score=True, num_threads=1))
-    return total / len(models)
+    return total / max(len(models), 1)
