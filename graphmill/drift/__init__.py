@@ -94,7 +94,7 @@ def _profile(
 
 def _judged(model: Model, source: Source, period: Period, past: Past, params: Params) -> Source:
     """The source with scores of the period's examples; entities without a moment in it are judged at its end."""
-    if not source.is_event_task() and len(source.example_places(period)) == 0:
+    if not source.graph.judges_events and len(source.example_places(period)) == 0:
         task = source.graph.task.node
         there = np.flatnonzero(source.times[task] < period.end).astype(np.int32)
         label = pd.array([pd.NA] * len(there), dtype="boolean")

@@ -48,7 +48,7 @@ def default_period(source: Source) -> int:
 
 def _first(source: Source) -> int:
     """When the data begins: the day of the task's first event or, for entities, of the first edge."""
-    if source.is_event_task():
+    if source.graph.judges_events:
         times = source.examples["time"].to_numpy(np.int64)
     else:
         forward = [source.graph.relations[relation.name] for relation in source.relations]

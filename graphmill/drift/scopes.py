@@ -66,7 +66,7 @@ def _states(source: Source, period: Period) -> Iterator[Scope]:
     task = source.graph.task.node
     ids, times = _judged(source, period)
     yield from _state(source, f"state {task}", task, ids, times)
-    if source.is_event_task():
+    if source.graph.judges_events:
         for column, link in source.graph.schema.nodes[task].links.items():
             linked = source.links.get(task, {}).get(column)
             if linked is not None:
@@ -77,7 +77,7 @@ def _states(source: Source, period: Period) -> Iterator[Scope]:
 
 def _judged(source: Source, period: Period) -> tuple[Integers, Integers]:
     """Events at their own times; entities that are there as of the period's end."""
-    if source.is_event_task():
+    if source.graph.judges_events:
         rows = thin(source.example_places(period), MOST_EXAMPLES)
         chosen = source.examples.iloc[rows]
         return chosen["node"].to_numpy(np.int32), chosen["time"].to_numpy(np.int64)

@@ -78,16 +78,10 @@ class Source:
         target = np.searchsorted(np.asarray(adjacency.indptr), places, side="right") - 1
         return np.asarray(adjacency.indices)[places], target
 
-    def is_event_task(self) -> bool:
-        """Whether the task's nodes are judged when they happen, not at given moments."""
-        task = self.graph.task
-        own_time = self.graph.schema.nodes[task.node].time is not None
-        return task.moments is None and own_time and task.split.kind == "temporal"
-
     def example_places(self, period: Period) -> Integers:
         """Rows of ``examples`` of a period: an event inside it, an entity judged in it or at its end."""
         times = self.examples["time"].to_numpy(np.int64)
-        if self.is_event_task():
+        if self.graph.judges_events:
             return np.flatnonzero(period.holds(times))
         return np.flatnonzero((times > period.start) & (times <= period.end))
 

@@ -37,7 +37,8 @@ def moments(graph: Graph, examples: pd.DataFrame, every: str | int | None) -> ND
     split = graph.task.split
     if every is None and (len(own) <= 24 or not isinstance(split, TemporalSplit)):
         return own[-24:]
-    first = min((_first(graph, name) for name in graph.relations), default=NEVER)
+    declared = [relation.name for relation in graph.schema.relations() if not relation.reversed]
+    first = min((_first(graph, name) for name in declared), default=NEVER)
     if first == NEVER:
         return own[:1]
     anchor = graph.as_of

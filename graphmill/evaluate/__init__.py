@@ -1,0 +1,124 @@
+"""Stage `evaluate`: metrics by slice, calibration, gates, comparison with the champion, a report."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from graphmill import artifact, lineage
+from graphmill.evaluate import champion, curves, gates, leakage, report
+from graphmill.evaluate.bootstrap import Bootstrap
+from graphmill.evaluate.judgement import Judgement, score_all
+from graphmill.evaluate.params import Params as Params
+from graphmill.evaluate.slices import by_slice
+from graphmill.features.store import Features
+from graphmill.graph.store import Graph
+from graphmill.model import Model
+from graphmill.progress import say
+
+
+def run(model: str | Path, graph: str | Path, features: str | Path, evaluation: str | Path, params: Params) -> str:
+    """Write the evaluation folder and return the verdict, ``pass`` or ``block``.
+
+    Raises:
+        UserError: for altered inputs, a test part with one class, a guarded slice that is empty.
+    """
+    trained, network, found = Model.open(model), Graph.open(graph), Features.open(features)
+    torch.set_num_threads(int(trained.parameters["threads"]))
+    judgement = score_all(trained, network, found, params)
+    rival = champion.judge(judgement, params) if "not_worse_than_champion" in params.gates else None
+    judgement.measure(params)
+    resamples = Bootstrap(judgement.parts, judgement.metric_name, params.bootstrap, params.confidence, params.seed)
+    passed = gates.check(judgement, resamples, rival, params)
+    manifest = _manifest(judgement, resamples, passed, rival, params)
+    with artifact.write(evaluation, "evaluation") as draft:
+        draft.manifest |= manifest
+        _write(judgement, manifest, params, draft.folder)
+        inputs = {"model": trained.artifact, "graph": network.artifact, "features": found.artifact}
+        draft.lineage = lineage.record("evaluate", {"evaluate": params.canonical()}, inputs)
+    _tell(judgement, manifest)
+    return str(manifest["verdict"])
+
+
+def summary(evaluation: str | Path) -> dict[str, Any]:
+    """Winner, metrics and gates of an evaluation folder."""
+    manifest = artifact.read(evaluation, "evaluation").manifest
+    columns = ("name", "passed", "value", "bound")
+    return {
+        "winner": manifest["winner"],
+        "metrics": manifest["metrics"],
+        "gates": [{name: gate[name] for name in columns} for gate in manifest["gates"]],
+    }
+
+
+def _manifest(
+    judgement: Judgement, resamples: Bootstrap, passed: list[gates.Gate], rival: champion.Champion | None, params: Params
+) -> dict[str, Any]:
+    winner = judgement.model.winner
+    return {
+        "winner": winner,
+        "verdict": "pass" if all(gate.passed for gate in passed) else "block",
+        "metric": judgement.metric_name,
+        "metrics": judgement.metrics,
+        "intervals": {name: list(resamples.interval(name)) for name in judgement.metrics},
+        "by_split": judgement.by_split,
+        "slices": by_slice(
+            judgement.examples[0], judgement.slices[0], judgement.parts[0].scores[winner],
+            judgement.thresholds[winner][0], params.top, params.bins,
+        ),  # fmt: skip
+        "gates": [gate.canonical() for gate in passed],
+        "champion": None if rival is None else vars(rival),
+        "warnings": leakage.suspects(judgement.graph, judgement.features, params.leakage_auc),
+        "model": judgement.model.artifact.digest,
+    }
+
+
+def _write(judgement: Judgement, manifest: dict[str, Any], params: Params, folder: Path) -> None:
+    metrics = {"winner": manifest["winner"], "verdict": manifest["verdict"], **manifest["metrics"]}
+    (folder / "metrics.json").write_text(artifact.to_json(metrics), encoding="utf-8")
+    found = curves.curves(judgement.parts[0], list(judgement.metrics), params.bins)
+    curves.write(found, folder / "curves")
+    pq.write_table(_predictions(judgement), folder / "predictions.parquet", compression="zstd")
+    page = report.render(manifest, found, judgement)
+    (folder / "report.html").write_text(page, encoding="utf-8")
+
+
+def _predictions(judgement: Judgement) -> pa.Table:
+    """The test part, a row for each example, split and model."""
+    frames = []
+    for split, (examples, part) in enumerate(zip(judgement.examples, judgement.parts, strict=True)):
+        for name in judgement.metrics:
+            kept = examples[["node", "key", "time", "label"]]
+            frames.append(kept.assign(split=split, model=name, score=part.scores[name]))
+    return pa.Table.from_pandas(pd.concat(frames), preserve_index=False).replace_schema_metadata()
+
+
+def _tell(judgement: Judgement, manifest: dict[str, Any]) -> None:
+    for item in manifest["warnings"]:
+        print(
+            f"evaluate: WARNING: {item['column']} alone has a ROC-AUC of {item['roc_auc']:.3f}: does it leak the label?",
+            file=sys.stderr,
+        )
+    name, metric = manifest["winner"], manifest["metric"]
+    low, high = manifest["intervals"][name]
+    failed = [gate["name"] for gate in manifest["gates"] if not gate["passed"]]
+    gate_text = f"blocked by {', '.join(failed)}" if failed else f"all {len(manifest['gates'])} gates passed"
+    speed = "" if judgement.milliseconds is None else f", {judgement.milliseconds:.1f} ms an example"
+    say(f"evaluate: {name}, {metric} {manifest['metrics'][name][metric]:.4f} [{low:.4f}, {high:.4f}]{speed}; {gate_text}")
+
+
+def describe(evaluation: Path, release: Path) -> str:
+    """What `make repro` ends with: the report to open, the model's version and its figures."""
+    manifest = artifact.read(evaluation, "evaluation").manifest
+    made = json.loads((release / "release.json").read_bytes())
+    lines = [f"report:  {evaluation / 'report.html'}", f"model:   {made['name']} {made['version']}, {manifest['verdict']}"]
+    for name, figures in manifest["metrics"].items():
+        mark = "  <- winner" if name == manifest["winner"] else ""
+        shown = ", ".join(f"{metric} {figures[metric]:.4f}" for metric in ("average_precision", "roc_auc"))
+        lines.append(f"test:    {name:<16} {shown}{mark}")
+    return "\n".join(lines)

@@ -1,0 +1,52 @@
+"""Section `evaluate`."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from graphmill.params import Section
+from graphmill.task import whole
+
+Gate = Literal[
+    "better_than_features_only",
+    "not_worse_than_neighbour_trees",
+    "worse_with_shuffled_edges",
+    "not_worse_than_champion",
+    "calibrated",
+    "fast_enough",
+    "small_enough",
+]
+GATES: tuple[Gate, ...] = Gate.__args__  # type: ignore[attr-defined]
+
+
+class Params(Section):
+    """Section `evaluate`."""
+
+    bootstrap: int = Field(default=200, ge=20)
+    """Resamples behind every interval."""
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    """Share of the resamples that an interval holds."""
+    top: list[float] = [0.005, 0.01, 0.05]
+    """Precision and recall are given among so many with the highest scores: a share below 1, else a count."""
+    bins: int = Field(default=10, ge=2)
+    """Bins of equal size for calibration."""
+    margin: float = Field(default=0.02, ge=0)
+    """How much worse than another model "not worse" tolerates, in units of the task's metric."""
+    guarded_slices: list[str] = Field(default_factory=list)
+    """Slices, `channel=online`, in which the champion may not be beaten back either."""
+    maximum_calibration_error: float = Field(default=0.05, gt=0)
+    """Largest expected calibration error."""
+    maximum_milliseconds: float = Field(default=200.0, gt=0)
+    """Longest median time to score one example alone."""
+    maximum_megabytes: float = Field(default=100.0, gt=0)
+    """Largest size of the model folder."""
+    leakage_auc: float = Field(default=0.95, gt=0.5, le=1)
+    """A single column that alone separates the classes this well is suspected to leak the label."""
+    gates: list[Gate] = list(GATES)
+    """The gates that count."""
+    registry: str = "registry"
+    """Where the champion is: the registry's home."""
+    seed: int = 0
+    """Seed of resampling and shuffling."""
+
+    _whole = field_validator("top", mode="before")(whole)
