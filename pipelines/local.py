@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from components import STAGES
 from graphmill.errors import UserError
 from graphmill.params import load
 
@@ -71,14 +72,14 @@ def run(pipeline: str, params: Path, data: Path, root: Path, model: str | None) 
         _collect(outputs, root / "artifacts")
     finally:
         shutil.rmtree(outputs, ignore_errors=True)
-    return {"pipeline": pipeline, **_summary(pipeline, root), "seconds": log.seconds}
+    seconds = {name: spent for name, spent in log.seconds.items() if name in STAGES}
+    return {"pipeline": pipeline, **_summary(pipeline, root), "seconds": seconds}
 
 
 def check(sections: dict[str, dict[str, Any]]) -> None:
     """Parse every section, so that a wrong parameter is told before anything runs."""
     import importlib
 
-    from components import STAGES
     from graphmill.schema import Schema
     from graphmill.task import Task
 

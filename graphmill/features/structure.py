@@ -58,10 +58,14 @@ def write(graph: Graph, when: NDArray[np.int64], names: list[str], folder: Path)
     folder.mkdir(parents=True, exist_ok=True)
     kept = {node: np.zeros((len(when), graph.nodes[node], len(names)), np.float32) for node in node_types(graph)}
     offsets = dict(zip(graph.nodes, np.cumsum([0, *graph.nodes.values()]), strict=False))
+    born = np.concatenate([graph.node_time(node) for node in graph.nodes])
     for place, time in enumerate(track(when, "structure")):
-        matrix = _undirected(graph, int(time), offsets)
+        # nodes that are not there yet must not even be counted: PageRank's restart would tell of them
+        present = np.flatnonzero(born < time)
+        matrix = _undirected(graph, int(time), offsets)[present][:, present]
         for column, name in enumerate(names):
-            values = _compute(matrix, name)
+            values = np.zeros(len(born), np.float32)
+            values[present] = _compute(matrix, name)
             for node, array in kept.items():
                 array[place, :, column] = values[offsets[node] : offsets[node] + graph.nodes[node]]
     for node, array in kept.items():
