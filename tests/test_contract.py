@@ -3,12 +3,15 @@
 import importlib
 import inspect
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
 from components import STAGES
-from graphmill.params import SECTIONS, load
+from graphmill.params import SECTIONS, Section, load
+from graphmill.schema import Schema
+from graphmill.task import Task
 from pipelines import PIPELINES
 
 HOME = Path(__file__).parent.parent
@@ -62,6 +65,25 @@ def test_the_package_of_a_stage_has_its_parameters_and_its_work(stage):
     assert callable(module.run)
     for name, field in module.Params.model_fields.items():
         assert field.description, f"graphmill.{stage}.Params.{name} has no documentation"
+
+
+def test_an_empty_parameter_is_its_default_everywhere():
+    """Kubeflow has no null, so the pipelines leave empty parameters out: that must mean the same."""
+
+    def check(model):
+        for name, field in model.model_fields.items():
+            if type(None) in get_args(field.annotation) and not field.is_required():
+                assert field.get_default() is None, f"{model.__name__}.{name}"
+            for item in sections(field.annotation):
+                check(item)
+
+    def sections(annotation):
+        if isinstance(annotation, type):
+            return [annotation] if issubclass(annotation, Section) else []
+        return [found for item in get_args(annotation) for found in sections(item)]
+
+    for model in [Schema, Task, *(importlib.import_module(f"graphmill.{stage}").Params for stage in ORDER)]:
+        check(model)
 
 
 @pytest.mark.parametrize("stage", ORDER)

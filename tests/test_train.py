@@ -126,7 +126,7 @@ def test_negatives_are_drawn_and_positives_kept():
     label = np.array([1, 0, 0, 0, 0, 0, 0, 0, 1, 0], np.float32)
     chosen = balanced(label, 2, [0])
     assert {0, 8} <= set(chosen) and len(chosen) == 6 == len(set(chosen))
-    assert sorted(balanced(label, None, [0])) == list(range(10))
+    assert sorted(balanced(label, "all", [0])) == list(range(10))
     assert (balanced(label, 2, [0]) == chosen).all() and (balanced(label, 2, [1]) != chosen).any()
     kept = limited(10, 4, label, [0])
     assert {0, 8} <= set(kept) and len(kept) == 4 and (np.diff(kept) > 0).all()

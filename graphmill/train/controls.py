@@ -1,6 +1,7 @@
 """The control models: gradient-boosted trees (LightGBM), which are cheap and often win."""
 
 from pathlib import Path
+from typing import Any
 
 import lightgbm
 import numpy as np
@@ -59,10 +60,16 @@ def fit(
             data,
             params.rounds,
             valid_sets=[lightgbm.Dataset(validation[0], validation[1], reference=data)],
-            callbacks=[lightgbm.early_stopping(params.patience, verbose=False)] if params.patience else [],
+            callbacks=_stopping(params),
         )
         models.append(booster.model_to_string(num_iteration=booster.best_iteration))
     return models
+
+
+def _stopping(params: Controls) -> list[Any]:
+    if isinstance(params.patience, str):
+        return []
+    return [lightgbm.early_stopping(params.patience, verbose=False)]
 
 
 def save(models: list[str], folder: Path, name: str) -> None:

@@ -16,11 +16,11 @@ def labels(examples: pd.DataFrame) -> NDArray[np.float32]:
     return examples["label"].to_numpy(dtype=np.float32)
 
 
-def balanced(label: NDArray[np.float32], negatives: int | None, seed: list[int]) -> NDArray[np.int64]:
-    """Places of all positives and of up to ``negatives`` times as many negatives, shuffled: int64 ``[k]``."""
+def balanced(label: NDArray[np.float32], negatives: int | str, seed: list[int]) -> NDArray[np.int64]:
+    """Places of all positives and of up to ``negatives`` (or ``all``) times as many negatives, shuffled: int64 ``[k]``."""
     state = np.random.default_rng(seed)
     positive, negative = np.flatnonzero(label == 1), np.flatnonzero(label == 0)
-    if negatives is not None and len(negative) > negatives * len(positive):
+    if not isinstance(negatives, str) and len(negative) > negatives * len(positive):
         negative = state.choice(negative, negatives * len(positive), replace=False)
     return state.permutation(np.concatenate([positive, negative]))
 

@@ -68,10 +68,10 @@ def fit(
     return network.eval(), progress.curve
 
 
-def _base_rate(label: NDArray[np.float32], negatives: int | None) -> float:
+def _base_rate(label: NDArray[np.float32], negatives: int | str) -> float:
     """Share of positives among the examples that an epoch sees."""
     share = float(label.mean())
-    return share if negatives is None else max(share, 1.0 / (1.0 + negatives))
+    return share if isinstance(negatives, str) else max(share, 1.0 / (1.0 + negatives))
 
 
 def choose_device(name: str) -> torch.device:

@@ -1,10 +1,13 @@
 """Section `train`."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from graphmill.params import Section
+
+
+Count = Annotated[int, Field(ge=1)]
 
 
 class Network(Section):
@@ -23,12 +26,12 @@ class Controls(Section):
 
     fanouts: list[int] = [50, 10]
     """Edges per relation and hop whose means the trees see; -1 takes all."""
-    negatives: int | None = Field(default=30, ge=1)
-    """Negative examples per positive one; none keeps all."""
+    negatives: Count | Literal["all"] = 30
+    """Negative examples per positive one."""
     rounds: int = Field(default=400, ge=1)
     """Most boosting rounds; the validation part stops earlier."""
-    patience: int | None = Field(default=40, ge=1)
-    """Rounds without a gain before stopping; none grows all rounds, wiser where few examples validate."""
+    patience: Count | Literal["never"] = 40
+    """Rounds without a gain before stopping; `never` grows all rounds, wiser where few examples validate."""
     learning_rate: float = Field(default=0.05, gt=0)
     """Shrinkage."""
     leaves: int = Field(default=15, ge=2)
@@ -66,8 +69,8 @@ class Params(Section):
     """Peak of the one-cycle schedule."""
     weight_decay: float = Field(default=1e-4, ge=0)
     """Decoupled weight decay (AdamW)."""
-    negatives: int | None = Field(default=10, ge=1)
-    """Negative examples per positive one, drawn anew each epoch; none keeps all. Calibration puts it right."""
+    negatives: Count | Literal["all"] = 10
+    """Negative examples per positive one, drawn anew each epoch. Calibration puts it right."""
     validation_limit: int = Field(default=20_000, ge=1)
     """Most validation examples judged after each epoch; calibration uses all of them."""
     seed: int = 0
