@@ -53,7 +53,7 @@ def run(name: str, data: Path, root: Path) -> dict[str, Any]:
     folder = data / name
     if not folder.is_dir():
         raise UserError(f"{folder}: no such data set; name the folder that holds it with --data")
-    return local.run("training", HERE / f"{name}.yaml", folder, root / name, None)
+    return local.run("training", HERE / f"{name}.yaml", folder, root / name)
 
 
 def show(results: dict[str, dict[str, Any]]) -> None:

@@ -20,6 +20,7 @@ def main() -> int:
     running.add_argument("--data", type=Path, default=Path("data"), help="folder of source tables (data)")
     running.add_argument("--root", type=Path, default=Path("."), help="folder for artifacts/ and registry/ (.)")
     running.add_argument("--model", help="model folder, version or alias (champion); scoring and monitoring")
+    running.add_argument("--verbose", action="store_true", help="print Kubeflow's own log too")
     options = parser.parse_args()
     try:
         if options.verb == "compile":
@@ -29,7 +30,9 @@ def main() -> int:
         else:
             from pipelines.local import run
 
-            result = run(options.pipeline, options.params, options.data, options.root, options.model)
+            result = run(
+                options.pipeline, options.params, options.data, options.root, options.model, options.verbose
+            )
             print(json.dumps(result))
     except UserError as error:
         print(error, file=sys.stderr)

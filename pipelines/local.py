@@ -22,6 +22,7 @@ from graphmill.params import load
 
 BEGIN = re.compile(r"Executing task .*?'([\w-]+)'")
 END = re.compile(r"Task .*?'([\w-]+)'.* finished with status")
+STAGE_LINE = re.compile(rf"\s*({'|'.join(STAGES)}): ")
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 KNOWN_ERROR = "graphmill.errors.UserError: "
 
@@ -34,6 +35,7 @@ class Log:
     error: list[str] = field(default_factory=list)
     tail: list[str] = field(default_factory=list)
     _began: dict[str, float] = field(default_factory=dict)
+    _told: bool = False
 
     def read(self, line: str) -> None:
         """Take in one line."""
@@ -41,16 +43,27 @@ class Log:
         self.tail = [*self.tail[-30:], text]
         if KNOWN_ERROR in text:
             self.error = [text.split(KNOWN_ERROR, 1)[1]]
-        elif self.error and not BEGIN.search(text) and not END.search(text):
-            self.error.append(text)
+        elif self.error and not self._told:
+            self._told = text.strip().startswith("---") or bool(BEGIN.search(text) or END.search(text))
+            self.error += [] if self._told else [text]
         if begin := BEGIN.search(text):
             self._began[begin[1]] = time.monotonic()
         if (end := END.search(text)) and end[1] in self._began:
             self.seconds[end[1]] = round(time.monotonic() - self._began[end[1]], 2)
 
 
-def run(pipeline: str, params: Path, data: Path, root: Path, model: str | None) -> dict[str, Any]:
+def run(
+    pipeline: str, params: Path, data: Path, root: Path, model: str | None = None, verbose: bool = False
+) -> dict[str, Any]:
     """Run a pipeline in ``root`` and leave its artifacts in ``root/artifacts``.
+
+    Args:
+        pipeline: its name.
+        params: the params file.
+        data: folder of source tables.
+        root: folder for artifacts/ and registry/.
+        model: model folder, version or alias, for pipelines that take one; the champion by default.
+        verbose: print Kubeflow's own log too.
 
     Returns:
         What the run came to, for ``python -m pipelines run`` to print.
@@ -68,7 +81,7 @@ def run(pipeline: str, params: Path, data: Path, root: Path, model: str | None) 
         arguments["model"] = str(_model(model, root, sections))
     outputs = Path(tempfile.mkdtemp(prefix=".run-", dir=root))
     try:
-        log = _execute(pipeline, arguments, params, outputs, root)
+        log = _execute(pipeline, arguments, params, outputs, root, verbose)
         _collect(outputs, root / "artifacts")
     finally:
         shutil.rmtree(outputs, ignore_errors=True)
@@ -100,7 +113,9 @@ def _model(model: str | None, root: Path, sections: dict[str, dict[str, Any]]) -
     return registry.open(home).path(model or "champion").resolve()
 
 
-def _execute(pipeline: str, arguments: dict[str, Any], params: Path, outputs: Path, root: Path) -> Log:
+def _execute(
+    pipeline: str, arguments: dict[str, Any], params: Path, outputs: Path, root: Path, verbose: bool
+) -> Log:
     environment = os.environ | {"GRAPHMILL_PARAMS": str(params.resolve()), "PYTHONUNBUFFERED": "1"}
     home = str(Path(__file__).parent.parent)
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
@@ -111,8 +126,9 @@ def _execute(pipeline: str, arguments: dict[str, Any], params: Path, outputs: Pa
     ) as child:
         assert child.stdout is not None
         for line in child.stdout:
-            print(line, end="", flush=True)
             log.read(line)
+            if verbose or STAGE_LINE.match(line):
+                print(line.strip(), flush=True)
     if child.returncode:
         told = "\n".join(line for line in log.error if line.strip()) or "\n".join(log.tail)
         raise UserError(f"pipeline {pipeline} failed: {told}")
