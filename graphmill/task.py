@@ -33,7 +33,8 @@ class Label(Section):
     known_at: str | None = None
     """The column that says when the label became known, instead of `known_after`."""
     since: str | None = None
-    """Entities over time: the column that says from when on the label is true."""
+    """Entities over time: the column that says from when on the label is true; missing (on a clock of steps also
+    a negative step) is never."""
     between: tuple[Duration, Duration] | None = None
     """With `since`: an example at t is positive when `since` lies in [t + first, t + second)."""
 

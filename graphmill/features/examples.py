@@ -141,6 +141,8 @@ def _label(examples: pd.DataFrame, task: Task, clock: Clock, as_of: int) -> pd.D
     if task.label.since is not None and task.label.between is not None:
         first, second = (duration(item, clock, "task.label.between") for item in task.label.between)
         since = examples[task.label.since].fillna(NEVER).to_numpy(np.int64)
+        if clock == "step":
+            since = np.where(since < 0, NEVER, since)
         positive = label.fillna(False).to_numpy(bool)
         already = positive & (since < time + first)
         inside = positive & (since >= time + first) & (since < time + second)
