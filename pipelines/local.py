@@ -22,7 +22,7 @@ from graphmill.params import load
 
 BEGIN = re.compile(r"Executing task .*?'([\w-]+)'")
 END = re.compile(r"Task .*?'([\w-]+)'.* finished with status")
-STAGE_LINE = re.compile(rf"\s*({'|'.join(STAGES)}): ")
+STAGE_LINE = re.compile(rf"\s*({'|'.join(STAGES)}): (?!(Dataset|Model|Artifact)\()")
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 KNOWN_ERROR = "graphmill.errors.UserError: "
 
