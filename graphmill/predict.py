@@ -13,7 +13,7 @@ from graphmill.features.store import Features
 from graphmill.graph.sampler import ALL
 from graphmill.graph.store import Graph
 from graphmill.model import NETWORKS, Model
-from graphmill.train import calibration, controls, layerwise, loop, neighbourhood
+from graphmill.train import calibration, controls, layerwise, loop
 from graphmill.train.network import Architecture, Network
 from graphmill.train.params import Params
 
@@ -46,11 +46,7 @@ def logits(model: Model, name: str, split: int, inputs: Inputs, examples: pd.Dat
     params = Params.parse(model.parameters, "train")
     if name in NETWORKS:
         return network_logits(load_network(model, split), inputs, examples, params)
-    if name == "features_only":
-        matrix, _ = neighbourhood.own(inputs, examples)
-    else:
-        matrix, _ = neighbourhood.aggregates(inputs, examples, params.controls.fanouts, params.recent, params.seed)
-    return controls.score(model.trees(name, split), matrix)
+    return controls.score_examples(name, model.trees(name, split), inputs, examples, params)
 
 
 def load_network(model: Model, split: int) -> Network:

@@ -16,12 +16,11 @@ from graphmill.features.store import Features
 from graphmill.graph.store import Graph
 from graphmill.model import split_folder
 from graphmill.progress import say
-from graphmill.train import calibration, controls, loop, neighbourhood
+from graphmill.train import calibration, controls, loop
 from graphmill.train.checkpoint import Checkpoints
 from graphmill.train.examples import labels, part
 from graphmill.train.params import Params as Params
 
-CONTROLS = ("features_only", "neighbour_trees")
 Scores = NDArray[np.float64]
 
 
@@ -33,7 +32,7 @@ def run(graph: str | Path, features: str | Path, model: str | Path, params: Para
     """
     torch.set_num_threads(params.threads)
     network_graph, found = Graph.open(graph), Features.open(features)
-    names = [params.model.kind, *CONTROLS]
+    names = [params.model.kind, *controls.NAMES]
     identity = {"graph": network_graph.artifact.digest, "features": found.artifact.digest, "params": params.canonical()}
     checkpoints = Checkpoints(Path(model), identity)
     with artifact.write(model, "model") as draft:
@@ -84,9 +83,10 @@ def _train_split(
     (target / "features.json").write_text(artifact.to_json(document), encoding="utf-8")
     result: dict[str, Any] = {"architecture": network.shape.canonical()}
     result[params.model.kind] = _judge(graph, validation, _network_scores(network, inputs, validation, params))
-    for name in CONTROLS:
-        scores = _fit_control(name, inputs, train, validation, params, target)
-        result[name] = _judge(graph, validation, scores)
+    for name in controls.NAMES:
+        models = controls.train(name, inputs, train, validation, params)
+        controls.save(models, target, name)
+        result[name] = _judge(graph, validation, controls.score_examples(name, models, inputs, validation, params))
     return result
 
 
@@ -94,25 +94,6 @@ def _network_scores(network: Any, inputs: Inputs, examples: pd.DataFrame, params
     from graphmill.predict import network_logits  # predict imports this package
 
     return network_logits(network, inputs, examples, params)
-
-
-def _fit_control(
-    name: str, inputs: Inputs, train: pd.DataFrame, validation: pd.DataFrame, params: Params, folder: Path
-) -> Scores:
-    """Fit and save one control model; return its raw scores on the validation part."""
-    matrices = []
-    for examples in (train, validation):
-        if name == "features_only":
-            matrix, _ = neighbourhood.own(inputs, examples)
-        else:
-            fanouts = params.controls.fanouts
-            matrix, _ = neighbourhood.aggregates(inputs, examples, fanouts, params.recent, params.seed)
-        matrices.append(matrix)
-    metric = inputs.graph.task.metric
-    pairs = [(matrix, labels(examples)) for matrix, examples in zip(matrices, (train, validation), strict=True)]
-    models = controls.fit(pairs[0], pairs[1], metric, params.controls, params.seed, params.threads)
-    controls.save(models, folder, name)
-    return controls.score(models, matrices[1])
 
 
 def _judge(graph: Graph, validation: pd.DataFrame, scores: Scores) -> dict[str, Any]:

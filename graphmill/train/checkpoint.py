@@ -30,7 +30,7 @@ class Checkpoints:
         file = self.folder / f"{name}.pt"
         if not file.exists():
             return None
-        found: dict[str, Any] = torch.load(file, weights_only=True)
+        found: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu")
         return found
 
     def save(self, name: str, state: dict[str, Any]) -> None:

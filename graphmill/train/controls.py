@@ -5,12 +5,41 @@ from typing import Any
 
 import lightgbm
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from graphmill.train.examples import balanced
-from graphmill.train.params import Controls
+from graphmill.features.inputs import Inputs
+from graphmill.train import neighbourhood
+from graphmill.train.examples import balanced, labels, limited
+from graphmill.train.params import Controls, Params
 
 Matrix = NDArray[np.float32]
+NAMES = ("features_only", "neighbour_trees")
+CHUNK = 65_536
+"""Examples described and scored at once: bounds the memory."""
+
+
+def train(name: str, inputs: Inputs, examples: pd.DataFrame, validation: pd.DataFrame, params: Params) -> list[str]:
+    """Fit one control model; only the examples that it is grown on are described."""
+    rows = balanced(labels(examples), params.controls.negatives, [params.seed, 2])
+    held = limited(len(validation), params.validation_limit, labels(validation), [params.seed, 1])
+    pairs = [
+        (_describe(name, inputs, chosen, params), labels(chosen))
+        for chosen in (examples.iloc[np.sort(rows)], validation.iloc[held])
+    ]
+    return fit(pairs[0], pairs[1], inputs.graph.task.metric, params.controls, params.seed, params.threads)
+
+
+def score_examples(
+    name: str, models: list[str], inputs: Inputs, examples: pd.DataFrame, params: Params
+) -> NDArray[np.float64]:
+    """Raw scores of examples: float64 ``[n]``."""
+    parts = [examples.iloc[first : first + CHUNK] for first in range(0, len(examples), CHUNK)]
+    return np.concatenate([score(models, _describe(name, inputs, part, params)) for part in parts])
+
+
+def _describe(name: str, inputs: Inputs, examples: pd.DataFrame, params: Params) -> Matrix:
+    return neighbourhood.describe(name, inputs, examples, params.controls.fanouts, params.recent, params.seed)
 
 
 def fit(
@@ -53,8 +82,7 @@ def fit(
     }
     models = []
     for bag in range(params.bags):
-        kept = balanced(train[1], params.negatives, [seed, 2, bag])
-        data = lightgbm.Dataset(train[0][kept], train[1][kept])
+        data = lightgbm.Dataset(train[0], train[1])
         booster = lightgbm.train(
             options | {"seed": seed + bag},
             data,

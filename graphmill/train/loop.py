@@ -65,7 +65,7 @@ def fit(
             progress.weights = copy.deepcopy(network.state_dict())
         checkpoints.save(name, _state(network, optimizer, progress))
     network.load_state_dict(progress.weights)
-    return network.eval(), progress.curve
+    return network.cpu().eval(), progress.curve  # full-graph inference is on the CPU, whatever trained it
 
 
 def _base_rate(label: NDArray[np.float32], negatives: int | str) -> float:

@@ -12,6 +12,13 @@ Matrix = NDArray[np.float32]
 Described = dict[tuple[int, str], tuple[Matrix, list[str]]]
 
 
+def describe(name: str, inputs: Inputs, examples: pd.DataFrame, fanouts: list[int], recent: bool, seed: int) -> Matrix:
+    """The columns that a control model sees: float32 ``[n, columns]``."""
+    if name == "features_only":
+        return own(inputs, examples)[0]
+    return aggregates(inputs, examples, fanouts, recent, seed)[0]
+
+
 def own(inputs: Inputs, examples: pd.DataFrame) -> tuple[Matrix, list[str]]:
     """The node's own columns, without anything that others did: float32 ``[n, F]`` and their names."""
     node = inputs.graph.task.node
