@@ -38,7 +38,8 @@ def test_numbers_of_a_split_column_are_text():
 def test_whole_numbers_in_lists():
     assert whole([3.0, 3.5, "7d", [1.0]]) == [3, 3.5, "7d", [1]]
     label = {"column": "bad", "since": "bad_at", "between": [0.0, 5.0]}
-    assert task(label=label, moments=[3.0]).label.between == (0, 5)
+    split = {"kind": "temporal", "train_end": 5, "validation_end": 9}
+    assert task(label=label, moments=[3.0], split=split).label.between == (0, 5)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ def build(tables: Artifact, schema: Schema, folder: Path, memory_limit: str, thr
     """Write ``nodes/`` and one folder a relation; return the counts for the manifest."""
     scratch = folder.parent / f"{folder.name}.spill"
     connection = ibis.duckdb.connect(memory_limit=memory_limit, threads=threads, temp_directory=str(scratch))
+    connection.settings["enable_progress_bar"] = False
     try:
         resolver = Resolver(connection, tables.path, schema)
         (folder / "nodes").mkdir()

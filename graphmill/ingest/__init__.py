@@ -1,6 +1,8 @@
 """Stage `ingest`: sources are read, checked against the data contract, and written as clean tables."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,16 +13,21 @@ import ibis
 from graphmill import artifact, lineage
 from graphmill.clock import moment, text
 from graphmill.errors import UserError
+from graphmill.explain import nearest
 from graphmill.ingest import sources, write
-from graphmill.ingest.contract import as_text, check_columns, judge
+from graphmill.ingest.contract import FALSE, ROW, TRUE, as_text, check_columns, judge
 from graphmill.ingest.params import Params as Params
+from graphmill.ingest.read import broken, read
 from graphmill.ingest.refusals import Checked, Refusals, clock_literal
-from graphmill.ingest.uses import table_uses
+from graphmill.ingest.uses import TableUses, table_uses
 from graphmill.progress import say, track
 from graphmill.schema import Schema
 from graphmill.task import Task
 
 Counts = dict[str, dict[str, Any]]
+
+SHOWN = 10
+"""Values of a label that an error lists."""
 
 
 def run(data: str | Path, tables: str | Path, schema: Schema, task: Task, params: Params) -> None:
@@ -30,49 +37,63 @@ def run(data: str | Path, tables: str | Path, schema: Schema, task: Task, params
         UserError: for a table or column that is not there, a file that cannot be read, a label that is not
             binary, more refused rows than allowed, an empty table.
     """
-    spill = Path(tables).parent / f".{Path(tables).name}.spill"
-    with sources.folder(Path(data), params) as folder, artifact.write(tables, "tables") as draft:
-        connection = ibis.duckdb.connect(
-            spill / "work.duckdb" if _mkdir(spill) else None,
-            memory_limit=params.memory_limit,
-            threads=params.threads,
-            temp_directory=str(spill / "temporary"),
-        )
-        try:
-            facts = _ingest(connection, folder, draft.folder, schema, task, params)
-        except duckdb.Error as error:
-            raise sources.broken("ingest", [str(data)], error) from None
-        finally:
-            connection.disconnect()
-            shutil.rmtree(spill, ignore_errors=True)
+    with (
+        sources.folder(Path(data), params) as folder,
+        artifact.write(tables, "tables") as draft,
+        _database(Path(tables), params) as connection,
+    ):
+        facts = _ingest(connection, folder, draft.folder, schema, task, params)
         draft.manifest |= {"schema": schema.canonical(), "task": task.canonical()} | facts
         parameters = {"schema": schema.canonical(), "task": task.canonical(), "ingest": params.canonical()}
-        draft.lineage = lineage.record("ingest", parameters, {}, data=lineage.data_digest(folder))
+        draft.lineage = lineage.record("ingest", parameters, {}, _data_digest(folder))
     rows = sum(item["rows"] for item in facts["tables"].values())
     refused = sum(item["refused"] for item in facts["tables"].values())
-    moment_text = text(facts["as_of"], schema.time)
-    say(f"ingest: {rows:,} rows in {len(facts['tables'])} tables, {refused:,} refused, as of {moment_text}")
+    timed = any(item["last"] is not None for item in facts["tables"].values())
+    as_of = f", as of {text(facts['as_of'], schema.time)}" if timed else ""
+    say(f"ingest: {rows:,} rows in {len(facts['tables'])} tables, {refused:,} refused{as_of}")
 
 
-def _mkdir(folder: Path) -> bool:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return True
+def _data_digest(folder: Path) -> str | None:
+    """None where all sources lie elsewhere: those are in the contract's digest alone."""
+    try:
+        return lineage.data_digest(folder)
+    except UserError:
+        return None
 
 
-def _ingest(
-    connection: Any, data: Path, folder: Path, schema: Schema, task: Task, params: Params
-) -> dict[str, Any]:
+@contextmanager
+def _database(tables: Path, params: Params) -> Iterator[Any]:
+    """A database on disk beside the tables, gone afterwards."""
+    spill = tables.parent / f".{tables.name}.spill"
+    shutil.rmtree(spill, ignore_errors=True)
+    spill.mkdir(parents=True)
+    try:
+        limits = {"memory_limit": params.memory_limit, "threads": params.threads}
+        connection = ibis.duckdb.connect(spill / "work.duckdb", temp_directory=str(spill / "temporary"), **limits)
+        try:
+            connection.settings["enable_progress_bar"] = False  # `progress` has its own, and not on standard output
+            yield connection
+        finally:
+            with suppress(duckdb.Error):
+                connection.disconnect()
+    except duckdb.Error as error:
+        raise broken("ingest", [str(tables)], error) from None
+    finally:
+        shutil.rmtree(spill, ignore_errors=True)
+
+
+def _ingest(connection: Any, data: Path, folder: Path, schema: Schema, task: Task, params: Params) -> dict[str, Any]:
     given = None if params.as_of is None else moment(params.as_of, schema.time, "ingest.as_of")
     uses = table_uses(schema, task)
+    for name in params.sources.keys() - uses.keys():
+        raise UserError(f"ingest.sources: no table {name!r} in schema or task{nearest(name, uses)}")
     files = {name: sources.find(name, data, params) for name in uses}
-    checked = {name: _check(connection, name, uses, files[name], schema, task) for name in track(uses, "check")}
-    leave_out = params.later == "leave_out"
+    checked = {
+        name: _check(connection, place, uses[name], files[name], schema, task)
+        for place, name in enumerate(track(uses, "check"))
+    }
     refusals = Refusals(connection, schema, checked)
-    now = int(datetime.now(UTC).timestamp() * 1e6) if schema.time == "timestamp" else None
-    bounds = [None if time is None else clock_literal(time, schema.time) for time in (given, now)]
-    refusals.begin(bounds[0], bounds[1], leave_out)
-    refusals.follow_links(leave_out)
+    _refuse(refusals, given, schema, params)
     facts = _count(refusals, checked, params.maximum_refused)
     for name, table in track(checked.items(), "write"):
         write.clean(refusals, name, table, folder)
@@ -93,36 +114,44 @@ def _ingest(
     }
 
 
-def _check(
-    connection: Any, name: str, uses: dict[str, Any], files: list[str], schema: Schema, task: Task
-) -> Checked:
-    raw = sources.read(connection, name, files)
-    check_columns(raw, uses[name], files)
+def _refuse(refusals: Refusals, given: int | None, schema: Schema, params: Params) -> None:
+    now = int(datetime.now(UTC).timestamp() * 1e6) if schema.time == "timestamp" else None
+    latest = now if given is None else given
+    bound = None if latest is None else clock_literal(latest, schema.time)
+    if given is not None and params.later == "leave_out":
+        refusals.leave_out(bound)
+    refusals.collect(bound, "in the future" if given is None else "after the as-of moment")
+    refusals.follow_links()
+
+
+def _check(connection: Any, place: int, uses: TableUses, files: list[str], schema: Schema, task: Task) -> Checked:
+    raw = read(connection, uses.table, files)
+    check_columns(raw, uses, files)
     try:
-        _check_label(raw, uses[name], task)
-        rows = connection.create_table(f"checked_{name}", judge(raw, uses[name], schema, task.label.positive))
+        _check_label(raw, uses, task)
+        rows = connection.create_table(f"checked_{place}", judge(raw, uses, schema, task.label.positive))
     except duckdb.Error as error:
-        raise sources.broken(name, files, error) from None
-    return Checked(uses[name], files, rows, raw)
+        raise broken(uses.table, files, error) from None
+    return Checked(place, uses, files, rows, raw)
 
 
-def _check_label(raw: Any, uses: Any, task: Task) -> None:
+def _check_label(raw: Any, uses: TableUses, task: Task) -> None:
     """A label without `positive` must be boolean; with it, the value must occur."""
-    if task.label.column not in uses.columns or uses.columns[task.label.column].kind != "label":
+    use = uses.columns.get(task.label.column)
+    if use is None or use.kind != "label":
         return
-    value = as_text(raw[task.label.column])
-    found = raw.select(value=value).filter(ibis._.value.notnull()).distinct().order_by("value").limit(20)
-    values = [line["value"] for line in found.to_pyarrow().to_pylist()]
-    listed = ", ".join(repr(item) for item in values[:10]) + (", …" if len(values) > 10 else "")
-    where = f"task.label: column {task.label.column!r} of table {uses.table!r}"
-    if task.label.positive is not None:
-        if values and task.label.positive not in values:
-            raise UserError(f"{where} never is {task.label.positive!r}; its values: {listed}")
-        return
-    accepted = {"true", "t", "yes", "y", "1", "false", "f", "no", "n", "0"}
-    odd = [item for item in values if item.lower() not in accepted]
-    if odd:
-        raise UserError(f"{where} holds {listed}; set task.label.positive to the value to predict")
+    value = as_text(raw[use.name])
+    distinct = raw.select(value=value).filter(ibis._.value.notnull()).distinct()
+    if task.label.positive is None:
+        wrong = distinct.filter(ibis._.value.lower().strip().notin([*TRUE, *FALSE, ""])).count().execute() > 0
+        told = "set task.label.positive to the value to predict"
+    else:
+        wrong = distinct.filter(ibis._.value == task.label.positive).count().execute() == 0
+        told = f"task.label.positive is {task.label.positive!r}, which never occurs"
+    values = [line["value"] for line in distinct.order_by("value").limit(SHOWN).to_pyarrow().to_pylist()]
+    if wrong and values:
+        listed = ", ".join(map(repr, values)) + (", …" if len(values) == SHOWN else "")
+        raise UserError(f"task.label: column {use.name!r} of table {uses.table!r} holds {listed}; {told}")
 
 
 def _count(refusals: Refusals, checked: dict[str, Checked], bound: float) -> Counts:
@@ -135,7 +164,7 @@ def _count(refusals: Refusals, checked: dict[str, Checked], bound: float) -> Cou
     shares: dict[str, tuple[int, int]] = {}
     for name, table in checked.items():
         total = int(table.rows.count().execute())
-        refused = int(refusals.refused(name).row.nunique().execute())
+        refused = int(refusals.refused(name)[ROW].nunique().execute())
         shares[name] = (refused, total)
         facts[name] = {"rows": total - refused, "refused": refused, "left_out": table.left_out}
         facts[name] |= _range(refusals.sound(name), table.uses.time)
@@ -143,8 +172,10 @@ def _count(refusals: Refusals, checked: dict[str, Checked], bound: float) -> Cou
         raise write.complain(refusals, shares, bound)
     for name, item in facts.items():
         if item["rows"] == 0:
-            left = f" ({item['left_out']:,} lie after the as-of moment)" if item["left_out"] else ""
-            raise UserError(f"table {name!r} ({', '.join(checked[name].files)}) has no rows{left}")
+            why = list(write.counts(refusals, name))
+            why += [f"{item['left_out']:,} lie after the as-of moment"] if item["left_out"] else []
+            told = f"no sound row ({', '.join(why)})" if why else "no rows"
+            raise UserError(f"table {name!r} ({', '.join(checked[name].files)}) has {told}")
     return facts
 
 

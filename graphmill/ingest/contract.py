@@ -1,5 +1,6 @@
 """The data contract of one table: every value typed, and for every row the reasons why it is refused."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import ibis
@@ -10,10 +11,16 @@ from graphmill.explain import nearest
 from graphmill.ingest.uses import TableUses, Use
 from graphmill.schema import Schema
 
+ROW, REASONS = "row__", "reasons__"
+"""Columns that ingest adds, by names that no source may have."""
+
 PER_SECOND = {"s": 1e6, "ms": 1e3, "us": 1.0}
 TRUE = ["true", "t", "yes", "y", "1", "1.0"]
 FALSE = ["false", "f", "no", "n", "0", "0.0"]
 EPOCH = "1970-01-01"
+FIRST, LAST = "0001-01-01", "9999-12-31 23:59:59.999999"
+SHOWN = 60
+"""Letters of a value that a reason quotes."""
 
 
 def check_columns(table: Any, uses: TableUses, files: list[str]) -> None:
@@ -22,40 +29,37 @@ def check_columns(table: Any, uses: TableUses, files: list[str]) -> None:
     Raises:
         UserError: naming file and column, with the columns there are.
     """
+    known = [column for column in table.columns if column != ROW]
     for name in uses.columns:
-        if name not in table.columns:
-            known = [column for column in table.columns if column != "row"]
-            hint = nearest(name, known) or ""
-            raise UserError(
-                f"{files[0]}: table {uses.table!r} has no column {name!r}{hint} (its columns: {', '.join(known)})"
-            )
+        if name not in known:
+            raise UserError(f"{files[0]}: table {uses.table!r} has no column {name!r}{nearest(name, known)}")
 
 
 def judge(table: Any, uses: TableUses, schema: Schema, positive: str | None) -> Any:
-    """The table's typed columns, ``row``, and ``reasons``: a list of text, empty where the row is sound."""
+    """The table's typed columns, its row numbers, and a list of reasons, empty where the row is sound."""
     columns, reasons = {}, []
     for use in uses.columns.values():
-        value, wrong = _typed(table, use, schema, positive)
+        value, wrong = _typed(table, uses.table, use, schema, positive)
         columns[use.name] = value
         reasons += wrong
         if use.required:
-            missing = "missing key" if use.kind == "key" else "missing"
-            reasons.append(ibis.cases((table[use.name].isnull(), f"{use.name}: {missing}")))
-    flat = ibis.array([ibis.literal(None, "string"), *reasons]).filter(lambda reason: reason.notnull())
-    return table.select(row=table["row"], **columns, reasons__=flat)
+            missing = ibis.and_(value.isnull(), *(reason.isnull() for reason in wrong))
+            reasons.append(ibis.cases((missing, f"{use.name}: missing{' key' if use.kind == 'key' else ''}")))
+    flat = ibis.array([ibis.null("string"), *reasons]).filter(lambda reason: reason.notnull())
+    return table.select(ROW, **columns, **{REASONS: flat})
 
 
-def _typed(table: Any, use: Use, schema: Schema, positive: str | None) -> tuple[Any, list[Any]]:
+def _typed(table: Any, name: str, use: Use, schema: Schema, positive: str | None) -> tuple[Any, list[Any]]:
     raw = table[use.name]
     if use.kind in ("key", "link", "text", "category"):
         value = as_text(raw)
-        return value, _categories(value, use)
+        return value, list(_categories(value, use))
     if use.kind == "time":
         return _time(raw, use.name, schema)
     if use.kind == "numeric":
         return _number(raw, use)
     if use.kind == "vector":
-        return _vector(table, raw, use.name)
+        return _vector(table, name, use.name)
     if use.kind == "label" and positive is not None:
         return as_text(raw) == positive, []
     return _boolean(raw, use.name)
@@ -63,57 +67,71 @@ def _typed(table: Any, use: Use, schema: Schema, positive: str | None) -> tuple[
 
 def as_text(raw: Any) -> Any:
     """A value as text; whole numbers without a fraction, however they were stored."""
-    return raw.cast("string").re_replace(r"^(-?\d+)\.0+$", r"\1").nullif("")
+    text = raw.cast("string")
+    if raw.type().is_floating():
+        whole = (raw == raw.round(0)) & (raw.abs() < 2.0**63)
+        return ibis.cases((raw.isnan(), ibis.null("string")), (whole, raw.try_cast("int64").cast("string")), else_=text)
+    return text.re_replace(r"^(-?\d+)\.0+$", r"\1").nullif("")
 
 
 def _wrong(name: str, raw: Any, condition: Any, what: str) -> Any:
-    """A reason that quotes the value: ``amount: not a number ('abc')``."""
-    return ibis.cases((condition, ibis.literal(f"{name}: {what} ('") + raw.cast("string") + ibis.literal("')")))
+    """A reason where the condition holds: ``amount: not a number ('abc')``."""
+    return ibis.cases((condition, reason(name, what, raw)))
 
 
-def _categories(value: Any, use: Use) -> list[Any]:
-    if use.rules is None or use.rules.categories is None:
-        return []
-    return [_wrong(use.name, value, value.notnull() & value.notin(use.rules.categories), "not among the categories")]
+def reason(name: str, what: str, raw: Any) -> Any:
+    """Column, what is wrong and the value, a long one cut short."""
+    text = raw.cast("string")
+    quoted = ibis.cases((text.length() > SHOWN, text.left(SHOWN) + ibis.literal("…")), else_=text)
+    return ibis.literal(f"{name}: {what} ('") + quoted + ibis.literal("')")
+
+
+def _categories(value: Any, use: Use) -> Iterable[Any]:
+    for rules in use.rules:
+        if rules.categories is not None:
+            yield _wrong(use.name, value, value.notin(rules.categories), "not among the categories")
 
 
 def _number(raw: Any, use: Use) -> tuple[Any, list[Any]]:
     number = raw.try_cast("float64")
-    wrong = [
-        _wrong(use.name, raw, _given(raw) & number.isnull(), "not a number"),
-        _wrong(use.name, raw, number.isinf(), "infinite"),
-    ]
+    wrong = [_wrong(use.name, raw, number.isinf(), "infinite")]
+    if not raw.type().is_numeric():
+        wrong.append(_wrong(use.name, raw, _given(raw) & number.isnull(), "not a number"))
     value = ibis.cases((number.isnan() | number.isinf(), ibis.null("float64")), else_=number)
-    rules = use.rules
-    if rules is not None and rules.minimum is not None:
-        wrong.append(_wrong(use.name, raw, value < rules.minimum, f"below the minimum {rules.minimum:g}"))
-    if rules is not None and rules.maximum is not None:
-        wrong.append(_wrong(use.name, raw, value > rules.maximum, f"above the maximum {rules.maximum:g}"))
+    for rules in use.rules:
+        if rules.minimum is not None:
+            wrong.append(_wrong(use.name, raw, value < rules.minimum, f"below the minimum {rules.minimum:g}"))
+        if rules.maximum is not None:
+            wrong.append(_wrong(use.name, raw, value > rules.maximum, f"above the maximum {rules.maximum:g}"))
     return value, wrong
 
 
 def _given(raw: Any) -> Any:
-    return (raw.cast("string").strip() != "").fill_null(False)
+    """Whether there is a value that could be wrong: neither missing, nor blank, nor NaN."""
+    return (raw.cast("string").lower().strip().notin(["", "nan"])).fill_null(False)
 
 
 def _time(raw: Any, name: str, schema: Schema) -> tuple[Any, list[Any]]:
     clock: Clock = schema.time
+    kind = raw.type()
     if clock == "step":
         number = raw.try_cast("float64")
-        step = ibis.cases((number == number.round(0), raw.try_cast("float64").try_cast("int64")))
+        step = ibis.cases((number == number.round(0), (raw if kind.is_integer() else number).try_cast("int64")))
         return step, [_wrong(name, raw, _given(raw) & step.isnull(), "not a whole step")]
-    kind = raw.type()
     if kind.is_timestamp() or kind.is_date():
-        return raw.cast("timestamp(6)"), []
-    number = raw.try_cast("float64")
-    usable = number.notnull() & (number.abs() * PER_SECOND[schema.time_unit] < 9e18)
-    micros = ibis.cases((usable, number)) * PER_SECOND[schema.time_unit]
-    since = ibis.timestamp(EPOCH) + micros.round().cast("int64").as_interval("us")
-    value = since.cast("timestamp(6)")
+        value = raw.cast("timestamp(6)")
+    else:
+        value = _since_epoch(raw.try_cast("float64") * PER_SECOND[schema.time_unit])
     if kind.is_string():
         # with a zone the text is converted to UTC; without one it is UTC
         value = ibis.coalesce(value, raw.try_cast("timestamp('UTC')").cast("timestamp(6)"))
+    value = ibis.cases((value.between(ibis.timestamp(FIRST), ibis.timestamp(LAST)), value))
     return value, [_wrong(name, raw, _given(raw) & value.isnull(), "not a time")]
+
+
+def _since_epoch(micros: Any) -> Any:
+    usable = ibis.cases((micros.abs() < 9e18, micros))
+    return (ibis.timestamp(EPOCH) + usable.round().cast("int64").as_interval("us")).cast("timestamp(6)")
 
 
 def _boolean(raw: Any, name: str) -> tuple[Any, list[Any]]:
@@ -124,12 +142,17 @@ def _boolean(raw: Any, name: str) -> tuple[Any, list[Any]]:
     return value, [_wrong(name, raw, _given(raw) & value.isnull(), "neither true nor false")]
 
 
-def _vector(table: Any, raw: Any, name: str) -> tuple[Any, list[Any]]:
+def _vector(table: Any, table_name: str, name: str) -> tuple[Any, list[Any]]:
+    raw = table[name]
     value = raw.try_cast("array<float64>")
-    expected = value.length().max().over(ibis.window())
+    lengths = table.select(length=value.length()).filter(ibis._.length > 0).group_by("length").agg(rows=ibis._.count())
+    usual = lengths.order_by(ibis.desc("rows"), ibis.desc("length")).limit(1).to_pyarrow().to_pylist()
+    if not usual:
+        raise UserError(f"table {table_name!r}: column {name!r} holds no list of numbers such as [0.5, 1.0]")
+    expected = usual[0]["length"]
     odd = value.filter(lambda item: item.isnull() | item.isnan() | item.isinf()).length() > 0
     return value, [
-        _wrong(name, raw, raw.notnull() & value.isnull(), "not a list of numbers"),
-        _wrong(name, raw, value.length() != expected, "of another length than the longest"),
+        _wrong(name, raw, _given(raw) & value.isnull(), "not a list of numbers"),
+        _wrong(name, raw, value.length() != expected, f"not of length {expected}, as most are"),
         _wrong(name, raw, odd, "holds what is not a finite number"),
     ]

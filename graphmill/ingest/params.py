@@ -19,7 +19,7 @@ class Params(Section):
     """What becomes of rows after the as-of moment: refused as wrong, or left out, as a replay of the past wants."""
     maximum_refused: float = Field(default=0.01, ge=0, le=1)
     """Share of a table's rows above which the stage fails instead of setting them aside."""
-    memory_limit: str = "2GB"
+    memory_limit: str = Field(default="2GB", pattern=r"^\d+(\.\d+)? ?[KMGT]i?B$")
     """How much memory the database may use; beyond it spills to disk."""
     threads: int = Field(default=2, ge=1)
     """Threads of the database."""

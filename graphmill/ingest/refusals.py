@@ -1,12 +1,14 @@
 """Which rows are refused: by their own values, as duplicates, by the clock, and by links that lead nowhere."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import ibis
 
 from graphmill.clock import Clock
-from graphmill.ingest.uses import TableUses
+from graphmill.ingest.contract import REASONS, ROW, reason
+from graphmill.ingest.uses import TableUses, mentions
 from graphmill.schema import Schema
 
 
@@ -14,14 +16,17 @@ from graphmill.schema import Schema
 class Checked:
     """One table after its contract: typed rows in the database, refused ones by row number."""
 
+    place: int
+    """Names what the database holds of this table: names of tables may differ by case alone, its may not."""
     uses: TableUses
     files: list[str]
     rows: Any
-    """Typed columns, ``row`` and ``reasons__``."""
+    """Typed columns, ``row__`` and ``reasons__``."""
     raw: Any
-    """The table as it stands in its files, with ``row``."""
+    """The table as it stands in its files, with ``row__``."""
+    late: Any = None
+    """The rows that are left out, where there are any."""
     left_out: int = 0
-    refused: dict[str, int] = field(default_factory=dict)
 
 
 class Refusals:
@@ -32,78 +37,99 @@ class Refusals:
         self.schema = schema
         self.tables = tables
 
-    def begin(self, as_of: Any, now: Any, leave_out: bool) -> None:
-        """Collect what each row says of itself: its reasons, the clock, a key that came before."""
+    def leave_out(self, as_of: Any) -> None:
+        """Set rows after a moment aside without refusing them, and labels of nodes that only those rows make."""
+        for checked in self.tables.values():
+            time = checked.uses.time
+            if time is not None:
+                late = (checked.rows[time] > as_of).fill_null(False)
+                self._set_aside(checked, checked.rows.filter(late), checked.rows.filter(~late))
+        for checked in self.tables.values():
+            if checked.uses.auxiliary and checked.uses.key is not None:
+                key = checked.uses.key
+                (node,) = checked.uses.columns[key].nodes
+                late = self._keys(node, lambda name: self.tables[name].late)
+                if late is not None:
+                    gone = late.anti_join(self._keys(node, lambda name: self.tables[name].rows), "key")
+                    rows = self.connection.create_table(f"labels_{checked.place}", checked.rows)
+                    same = rows[key] == gone.key
+                    self._set_aside(checked, rows.semi_join(gone, same), rows.anti_join(gone, same))
+
+    def collect(self, bound: Any, what: str) -> None:
+        """Collect what each row says of itself: its reasons, a time after ``bound``, a key that came before."""
         for name, checked in self.tables.items():
-            rows = checked.rows
-            if as_of is not None and leave_out and checked.uses.time:
-                late = rows[checked.uses.time] > as_of
-                checked.left_out = int(rows.filter(late).count().execute())
-                kept = rows.filter(late.fill_null(False) == ibis.literal(False))
-                rows = checked.rows = self.connection.create_table(f"kept_{name}", kept)
-            own = rows.filter(rows.reasons__.length() > 0)
-            own = own.select("row", reason=own.reasons__.unnest())
-            self.connection.create_table(f"refused_{name}", own)
-            self._clock(name, checked, as_of, now)
+            rows, time = checked.rows, checked.uses.time
+            own = rows.filter(rows[REASONS].length() > 0)
+            self.connection.create_table(f"refused_{checked.place}", own.select(ROW, reason=own[REASONS].unnest()))
+            if time is not None and bound is not None:
+                late = rows.filter(rows[time] > bound)
+                self._add(name, late.select(ROW, reason=reason(time, what, late[time])))
             if checked.uses.key is not None:
                 self._duplicates(name, checked, checked.uses.key)
 
-    def follow_links(self, leave_out: bool) -> None:
+    def follow_links(self) -> None:
         """Refuse rows whose links lead to no sound row, until no refusal makes another row dangle."""
-        while any([self._dangling(name, checked, leave_out) for name, checked in self.tables.items()]):
-            pass
+        changed = set(self.tables)
+        while changed:
+            changed = {name for name in self.tables if self._dangling(name, changed)}
 
     def sound(self, name: str) -> Any:
         """The rows of a table that nothing speaks against."""
-        rows = self.tables[name].rows
-        return rows.anti_join(self.refused(name), "row").drop("reasons__")
+        return self.tables[name].rows.anti_join(self.refused(name), ROW).drop(REASONS)
 
     def refused(self, name: str) -> Any:
-        """Refused rows of a table: ``row`` and ``reason``, a line for each reason."""
-        return self.connection.table(f"refused_{name}")
+        """Refused rows of a table: ``row__`` and ``reason``, a line for each reason."""
+        return self.connection.table(f"refused_{self.tables[name].place}")
 
-    def _clock(self, name: str, checked: Checked, as_of: Any, now: Any) -> None:
-        time = checked.uses.time
-        if time is None:
-            return
-        rows = checked.rows
-        for bound, what in ((as_of, "after the as-of moment"), (None if as_of is not None else now, "in the future")):
-            if bound is not None:
-                reason = ibis.literal(f"{time}: {what} ('") + rows[time].cast("string") + ibis.literal("')")
-                self._add(name, rows.filter(rows[time] > bound).select("row", reason=reason))
+    def _set_aside(self, checked: Checked, late: Any, rows: Any) -> None:
+        checked.late, checked.rows = late, rows
+        checked.left_out = int(late.count().execute())
 
     def _duplicates(self, name: str, checked: Checked, key: str) -> None:
-        """A key may stand once: the first row by time, then by place in the file, keeps it."""
-        rows = checked.rows.anti_join(self.refused(name), "row").filter(ibis._[key].notnull())
-        order = [rows[column] for column in (checked.uses.time, "row") if column]
+        """A key may stand once: the first sound row by time, then by place in the file, keeps it."""
+        rows = self.sound(name)
+        twice = rows.group_by(key=rows[key]).having(ibis._.count() > 1).agg().filter(ibis._.key.notnull())
+        rows = rows.semi_join(twice, rows[key] == twice.key)
+        order = [rows[column] for column in (checked.uses.time, ROW) if column]
         place = ibis.row_number().over(group_by=rows[key], order_by=order)
-        again = rows.select("row", key=rows[key], place=place).filter(ibis._.place > 0)
-        reason = ibis.literal(f"{key}: duplicate key ('") + again.key + ibis.literal("')")
-        self._add(name, again.select("row", reason=reason))
+        again = rows.select(ROW, key=rows[key], place=place).filter(ibis._.place > 0)
+        self._add(name, again.select(ROW, reason=reason(key, "duplicate key", again.key)))
 
-    def _dangling(self, name: str, checked: Checked, leave_out: bool) -> bool:
-        added = False
+    def _dangling(self, name: str, changed: set[str]) -> bool:
+        """Whether rows were added that link into a table that lost rows."""
+        checked, added = self.tables[name], False
         for use in checked.uses.columns.values():
-            linked = self.schema.nodes[use.node].table if use.node else None
-            if use.kind != "link" or linked is None:
-                continue
-            keys = self.sound(linked).select(key=ibis._[self.tables[linked].uses.key])
-            rows = self.sound(name).filter(ibis._[use.name].notnull())
-            lost = rows.select("row", value=ibis._[use.name]).anti_join(keys, [("value", "key")])
-            reason = ibis.literal(f"{use.name}: no {use.node} ('") + lost.value + ibis.literal("')")
-            if checked.uses.auxiliary and leave_out:
-                count = int(lost.count().execute())
-                checked.left_out += count
-                checked.rows = self.connection.create_table(
-                    f"known_{name}_{use.name}", checked.rows.anti_join(lost, "row")
-                )
-                continue
-            added |= self._add(name, lost.select("row", reason=reason))
+            for node in use.nodes:
+                if not changed & self._homes(node) or (self._derived(node) and not checked.uses.auxiliary):
+                    continue
+                keys = self._keys(node, self.sound)
+                rows = checked.rows.select(ROW, value=checked.rows[use.name]).filter(ibis._.value.notnull())
+                lost = rows.anti_join(keys, rows.value == keys.key)
+                lost = lost.select(ROW, reason=reason(use.name, f"no {node}", lost.value))
+                added |= self._add(name, ibis.difference(lost, self.refused(name)))
         return added
+
+    def _derived(self, node: str) -> bool:
+        return self.schema.nodes[node].table is None
+
+    def _homes(self, node: str) -> set[str]:
+        """The tables whose rows make nodes of a type."""
+        table = self.schema.nodes[node].table
+        return {name for name, _, _ in mentions(self.schema, node)} if table is None else {table}
+
+    def _keys(self, node: str, rows: Callable[[str], Any]) -> Any:
+        """The keys of a node type as some rows have them, in a column ``key``; None where there are no such rows."""
+        described = self.schema.nodes[node]
+        places = [(described.table, described.key)]
+        if described.table is None:
+            places = [(table, column) for table, column, _ in mentions(self.schema, node)]
+        tables = [(rows(str(table)), column) for table, column in places]
+        keys = [table.select(key=table[column]) for table, column in tables if table is not None]
+        return ibis.union(*keys) if len(keys) > 1 else next(iter(keys), None)
 
     def _add(self, name: str, rows: Any) -> bool:
         before = self.refused(name).count().execute()
-        self.connection.insert(f"refused_{name}", rows)
+        self.connection.insert(f"refused_{self.tables[name].place}", rows)
         return bool(self.refused(name).count().execute() > before)
 
 

@@ -1,22 +1,20 @@
 """Where the tables come from: files, globs, URLs, or a DVC repository at a revision."""
 
+import glob
 import hashlib
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import duckdb
 import fsspec
-import ibis
 
 from graphmill.artifact import file_digest
 from graphmill.errors import UserError
 from graphmill.explain import nearest
 from graphmill.ingest.params import Params
 
-SUFFIXES = (".parquet", ".csv", ".csv.gz", ".json", ".jsonl", ".ndjson")
+SUFFIXES = (".parquet", ".csv", ".csv.gz", ".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz")
 
 
 @contextmanager
@@ -31,18 +29,30 @@ def folder(data: Path, params: Params) -> Iterator[Path]:
             raise UserError(f"{data}: no such data folder; `dvc pull data.dvc` fetches the sample's")
         yield data
         return
-    from dvc.api import DVCFileSystem
-
     with tempfile.TemporaryDirectory(prefix="graphmill-data-") as scratch:
         target = Path(scratch, "data")
-        name = data.name if data.is_absolute() else data.as_posix()
-        try:
-            system = DVCFileSystem(url=params.repository, rev=params.revision)
-            system.get(name, str(target), recursive=True)
-        except Exception as error:  # dvc's errors have no common base that it exports
-            place = params.repository or "this repository"
-            raise UserError(f"{name} at revision {params.revision!r} of {place}: {error}") from None
+        _fetch(data, target, params)
         yield target
+
+
+def _fetch(data: Path, target: Path, params: Params) -> None:
+    from dvc.api import DVCFileSystem
+    from dvc.repo import Repo
+
+    name = data.name if data.is_absolute() else data.as_posix()
+    place = params.repository or "this repository"
+    try:
+        root = Path(params.repository or Repo.find_root()).resolve()
+        if data.resolve().is_relative_to(root):
+            name = data.resolve().relative_to(root).as_posix()
+        system = DVCFileSystem(url=params.repository, rev=params.revision)
+        if not system.isdir(name):
+            raise UserError(f"{name}: no such folder at revision {params.revision!r} of {place}")
+        system.get(name, str(target), recursive=True)
+    except UserError:
+        raise
+    except Exception as error:  # dvc's errors have no common base that it exports
+        raise UserError(f"{name} at revision {params.revision!r} of {place}: {error}") from None
 
 
 def find(table: str, data: Path, params: Params) -> list[str]:
@@ -52,72 +62,42 @@ def find(table: str, data: Path, params: Params) -> list[str]:
         UserError: with what was looked for and what is there.
     """
     source = params.sources.get(table)
-    if source is not None and "://" in source:
-        return _remote(table, source)
-    patterns = [source] if source else [f"{table}{end}" for end in SUFFIXES] + [f"{table}/*{end}" for end in SUFFIXES]
+    if source is not None:
+        patterns = [source, *(f"{source.rstrip('/')}/*{end}" for end in SUFFIXES)]
+    else:
+        name = glob.escape(table)
+        patterns = [f"{name}{end}" for end in SUFFIXES] + [f"{name}/*{end}" for end in SUFFIXES]
     for pattern in patterns:
-        absolute = Path(pattern).is_absolute()
-        base = Path(Path(pattern).anchor) if absolute else data
-        found = sorted(base.glob(str(Path(pattern).relative_to(base)) if absolute else pattern))
-        files = [str(file) for file in found if file.is_file()]
+        files = _remote(table, pattern) if "://" in pattern else _local(table, pattern, data)
         if files:
             return files
-    there = sorted(item.name for item in data.iterdir() if not item.name.startswith("."))
-    close = nearest(table, [name.split(".")[0] for name in there])
+    there = dict.fromkeys(item.name.split(".")[0] for item in sorted(data.iterdir()) if not item.name.startswith("."))
     looked = source or f"{table}.parquet, .csv, .csv.gz, .json, .jsonl or a folder {table}/"
-    raise UserError(
-        f"table {table!r}: no file {looked} in {data} (there: {', '.join(there[:20]) or 'nothing'}){close}; "
-        "name it in ingest.sources"
-    )
+    raise UserError(f"table {table!r}: no file {looked} in {data}; name it in ingest.sources{nearest(table, there)}")
+
+
+def _local(table: str, pattern: str, data: Path) -> list[str]:
+    absolute = Path(pattern).is_absolute()
+    base = Path(Path(pattern).anchor) if absolute else data
+    try:
+        found = sorted(base.glob(str(Path(pattern).relative_to(base)) if absolute else pattern))
+    except (ValueError, NotImplementedError) as error:
+        raise UserError(f"ingest.sources.{table}: {pattern!r}: {error}") from None
+    return [str(file) for file in found if file.is_file()]
 
 
 def _remote(table: str, source: str) -> list[str]:
     try:
         system, path = fsspec.core.url_to_fs(source)
-        found = sorted(system.glob(path)) if "*" in source else [path] * system.exists(path)
+        found = sorted(system.glob(path)) if "*" in source else [path] * system.isfile(path)
     except (OSError, ValueError, ImportError) as error:
         raise UserError(f"table {table!r}: {source}: {error}") from None
-    if not found:
-        raise UserError(f"table {table!r}: nothing at {source}; mend ingest.sources")
     return [system.unstrip_protocol(item) for item in found]
 
 
-def read(connection: Any, table: str, files: list[str]) -> ibis.Table:
-    """A table as it stands in its files, with its row number as ``row``; text files give text only.
-
-    Raises:
-        UserError: naming the file that cannot be read.
-    """
-    for file in files:
-        if "://" in file:
-            connection.con.register_filesystem(fsspec.core.url_to_fs(file)[0])
-            break
-    name = files[0].removesuffix(".gz")
-    try:
-        if name.endswith(".parquet"):
-            found = connection.read_parquet(files)
-        elif name.endswith(".csv"):
-            found = connection.read_csv(files, all_varchar=True, header=True, union_by_name=True)
-        else:
-            found = connection.read_json(files)
-    except (duckdb.Error, OSError) as error:
-        raise broken(table, files, error) from None
-    if "row" in found.columns:
-        found = found.rename(row_="row")
-    return found.mutate(row=ibis.row_number())
-
-
-def broken(table: str, files: list[str], error: Exception) -> UserError:
-    """What to tell when the database cannot read a table's files."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    culprit = next((file for file in files if file in str(error)), files[0])
-    said = lines[0] if lines else type(error).__name__
-    if "No space left" in str(error):
-        return UserError(f"table {table!r}: the disk is full ({said}); free some space or move TMPDIR")
-    text = " ".join(lines)
-    if "utf-8" in text.lower() or "unicode" in text.lower():
-        said = "not UTF-8; save it as UTF-8"
-    return UserError(f"{culprit}: cannot be read: {said}")
+def literally(file: str | Path) -> str:
+    """A path as the database must hear it to take no letter of it for a pattern."""
+    return str(file) if "://" in str(file) else glob.escape(str(file))
 
 
 def digest(files: dict[str, list[str]]) -> str:

@@ -6,49 +6,49 @@ from typing import Any
 import ibis
 
 from graphmill.errors import UserError
+from graphmill.ingest.contract import ROW
 from graphmill.ingest.refusals import Checked, Refusals
+from graphmill.ingest.sources import literally
+from graphmill.ingest.uses import mentions
 from graphmill.schema import Schema
 
-REASON = r"^(.*?)( \('.*'\))?$"
+KIND = r"(?s)^(.*?)( \('.*'\))?$"
 SHOWN = 3
 
 
 def clean(refusals: Refusals, name: str, checked: Checked, folder: Path) -> None:
     """Write the sound rows, ordered by (time, key) or (time, source, target), then by place in the file."""
     rows = refusals.sound(name)
-    order = [rows[column].asc(nulls_first=True) for column in [*checked.uses.order, "row"]]
-    to_parquet(rows.order_by(order).drop("row"), folder / f"{name}.parquet")
+    order = [name for name in (checked.uses.time, *checked.uses.order, ROW) if name]
+    to_parquet(
+        rows.order_by([rows[name].asc(nulls_first=True) for name in order]).drop(ROW), folder / f"{name}.parquet"
+    )
 
 
 def quarantine(refusals: Refusals, name: str, checked: Checked, folder: Path) -> None:
-    """Write the refused rows as they were read, with their reasons and row numbers."""
+    """Write the refused rows as they were read, with their ``reasons`` and ``row`` numbers, counted from 0."""
     refused = refusals.refused(name)
-    together = refused.group_by("row").agg(reasons=refused.reason.collect(order_by=refused.reason))
-    rows = checked.raw.inner_join(together, "row").order_by("row")
+    together = refused.group_by(ROW).agg(reasons__=refused.reason.collect(order_by=refused.reason))
+    rows = checked.raw.inner_join(together, ROW).order_by(ROW)
+    taken = {column: f"{column}_" for column in rows.columns if column.lower() in ("row", "reasons")}
+    rows = rows.rename({new: old for old, new in taken.items()})
     folder.mkdir(exist_ok=True)
-    to_parquet(rows, folder / f"{name}.parquet")
+    to_parquet(rows.rename(reasons="reasons__", row=ROW), folder / f"{name}.parquet")
 
 
 def to_parquet(rows: Any, file: Path) -> None:
     """Write an expression, streaming."""
-    rows.to_parquet(file, compression="zstd")
+    connection = rows.get_backend()
+    path = str(file).replace("'", "''")  # Ibis' own writer trips over quotes in a path
+    connection.con.execute(f"COPY ({connection.compile(rows)}) TO '{path}' (FORMAT parquet, COMPRESSION zstd)")
 
 
 def derived(schema: Schema, node: str, folder: Path, connection: Any) -> Any:
     """Nodes of a type without a table: every key that clean rows mention, and when first: ``key``, ``time``."""
     clock = "timestamp(6)" if schema.time == "timestamp" else "int64"
-    mentions = []
-    for described in schema.nodes.values():
-        for column, link in described.links.items():
-            if link.node == node:
-                mentions.append((str(described.table), column, described.time))
-    for edge in schema.edges.values():
-        for ends, column in ((edge.source_node, edge.source_column), (edge.target_node, edge.target_column)):
-            if ends == node:
-                mentions.append((edge.table, column, edge.time))
     parts = []
-    for table, column, time in mentions:
-        rows = connection.read_parquet(str(folder / f"{table}.parquet"))
+    for table, column, time in mentions(schema, node):
+        rows = connection.read_parquet(literally(folder / f"{table}.parquet"))
         when = rows[time] if time else ibis.null(clock)
         parts.append(rows.select(key=rows[column], time=when.cast(clock)).filter(ibis._.key.notnull()))
     if not parts:
@@ -63,8 +63,7 @@ def derived(schema: Schema, node: str, folder: Path, connection: Any) -> Any:
 def counts(refusals: Refusals, name: str) -> dict[str, int]:
     """Number of refused rows by reason, values left out."""
     refused = refusals.refused(name)
-    kind = refused.reason.re_replace(REASON, r"\1")
-    grouped = refused.group_by(kind=kind).agg(rows=refused.row.nunique()).order_by(ibis.desc("rows"), "kind")
+    grouped = refused.group_by(kind=_kind(refused)).agg(rows=refused[ROW].nunique()).order_by(ibis.desc("rows"), "kind")
     return {str(line["kind"]): int(line["rows"]) for line in grouped.to_pyarrow().to_pylist()}
 
 
@@ -75,13 +74,19 @@ def complain(refusals: Refusals, shares: dict[str, tuple[int, int]], bound: floa
     for name, (refused, rows) in shares.items():
         if rows == 0 or refused / rows <= bound:
             continue
-        lines.append(f"{name:<16} {refused:>9,} {rows:>11,}  ({refused / rows:.2%})")
+        files = refusals.tables[name].files
+        where = files[0] if len(files) == 1 else f"{len(files)} files, {files[0]} …"
+        lines.append(f"{name:<16} {refused:>9,} {rows:>11,}  ({refused / rows:.2%}) in {where}")
         for kind, count in counts(refusals, name).items():
             lines.append(f"{'':<16} {count:>9,} {'':>11}  {kind}: {_examples(refusals, name, kind)}")
     return UserError("\n".join([*lines, "", "mend the source, or raise the bound if that share is expected"]))
 
 
+def _kind(refused: Any) -> Any:
+    return refused.reason.re_replace(KIND, r"\1")
+
+
 def _examples(refusals: Refusals, name: str, kind: str) -> str:
     refused = refusals.refused(name)
-    some = refused.filter(refused.reason.startswith(kind)).order_by("row").limit(SHOWN).to_pyarrow().to_pylist()
-    return ", ".join(f"row {line['row'] + 1}{line['reason'].removeprefix(kind)}" for line in some)
+    some = refused.filter(_kind(refused) == kind).order_by(ROW).limit(SHOWN).to_pyarrow().to_pylist()
+    return ", ".join(f"row {line[ROW] + 1}{line['reason'].removeprefix(kind)}" for line in some)
