@@ -2,7 +2,8 @@
 
 import importlib
 import sys
-from typing import Any, get_args
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from components import STAGES
 from graphmill.params import Section
@@ -47,11 +48,24 @@ def _sections(annotation: Any) -> list[type[Section]]:
 
 
 def _type(annotation: Any) -> str:
-    text = getattr(annotation, "__name__", str(annotation)) if not get_args(annotation) else str(annotation)
-    for item in _sections(annotation):
-        text = text.replace(f"{item.__module__}.{item.__name__}", item.__name__)
-    text = text.replace("typing.Literal", "one of ").replace("NoneType", "none")
-    return "`" + text.replace("|", "or").replace("typing.", "") + "`"
+    return f"`{_words(annotation)}`"
+
+
+def _words(annotation: Any) -> str:
+    """A type in words: ``list of whole number or text``."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _words(inner[0])
+    if origin is Literal:
+        return " or ".join(repr(item) for item in inner)
+    if origin in (Union, UnionType):
+        return " or ".join(dict.fromkeys(_words(item) for item in inner if item is not type(None)))
+    if origin is dict:
+        return f"{_words(inner[1])} by name"
+    if origin in (list, tuple):
+        return "list of " + " and ".join(_words(item) for item in inner)
+    names = {str: "text", int: "whole number", float: "number", bool: "true or false"}
+    return names.get(annotation, getattr(annotation, "__name__", str(annotation)))
 
 
 def _default(field: Any) -> str:

@@ -5,11 +5,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold, train_test_split
 
-from graphmill.clock import Clock, moment, text
+from graphmill.clock import Clock, day, moment, text
 from graphmill.errors import UserError
+from graphmill.features.columns import NEVER
 from graphmill.task import ColumnSplit, RandomSplit, Task, TemporalSplit
 
 PARTS = ("train", "validation", "test")
+UNIT = {"timestamp": "days", "step": "steps"}
 SHOWN = 10
 Parts = NDArray[np.object_]
 
@@ -94,7 +96,10 @@ def _lie(examples: pd.DataFrame, split: TemporalSplit | RandomSplit | ColumnSpli
     if len(examples) == 0:
         return "there is no example at all"
     first, last = text(int(examples["time"].min()), clock), text(int(examples["time"].max()), clock)
-    return f"their times are from {first} to {last}"
+    known = examples[examples["known"] != NEVER]
+    wait = int((known["known"] - known["time"]).max()) if isinstance(split, TemporalSplit) and len(known) else 0
+    longer = f", and a label takes up to {wait / day(clock):g} {UNIT[clock]} to be known: each part must be longer"
+    return f"their times are from {first} to {last}{longer if wait > 0 else ''}"
 
 
 def _check(examples: pd.DataFrame, part: Parts, name: str, lie: str) -> None:
