@@ -59,8 +59,8 @@ class Model:
 
     @property
     def size_bytes(self) -> int:
-        """Size of all files."""
-        return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
+        """Size of all files of its content; the lineage, which differs from checkout to checkout, does not count."""
+        return sum((self.path / name).stat().st_size for name in self.manifest["files"])
 
     def calibration(self, name: str, split: int) -> tuple[float, float]:
         """Slope and intercept of a model's calibration."""

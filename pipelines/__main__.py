@@ -30,9 +30,7 @@ def main() -> int:
         else:
             from pipelines.local import run
 
-            result = run(
-                options.pipeline, options.params, options.data, options.root, options.model, options.verbose
-            )
+            result = run(options.pipeline, options.params, options.data, options.root, options.model, options.verbose)
             print(json.dumps(result))
     except UserError as error:
         print(error, file=sys.stderr)

@@ -113,9 +113,7 @@ def _model(model: str | None, root: Path, sections: dict[str, dict[str, Any]]) -
     return registry.open(home).path(model or "champion").resolve()
 
 
-def _execute(
-    pipeline: str, arguments: dict[str, Any], params: Path, outputs: Path, root: Path, verbose: bool
-) -> Log:
+def _execute(pipeline: str, arguments: dict[str, Any], params: Path, outputs: Path, root: Path, verbose: bool) -> Log:
     environment = os.environ | {"GRAPHMILL_PARAMS": str(params.resolve()), "PYTHONUNBUFFERED": "1"}
     home = str(Path(__file__).parent.parent)
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))

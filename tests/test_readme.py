@@ -33,8 +33,12 @@ def clone(tmp_path_factory):
         if (HOME / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(HOME / name, target / name)
+    if not Path(sys.prefix, "pyvenv.cfg").exists():
+        pytest.skip("the tests run outside a virtual environment")
     (target / ".venv").mkdir()
-    (target / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
+    shutil.copy(Path(sys.prefix, "pyvenv.cfg"), target / ".venv")
+    for name in ("bin", "lib"):  # not the whole folder: its stamps must be newer than the clone's files
+        (target / ".venv" / name).symlink_to(Path(sys.prefix, name))
     for stamp in ("installed", "installed-test"):
         (target / ".venv" / stamp).touch()
     return target

@@ -79,9 +79,7 @@ def _move(home: Registry, version: str, summary: Mapping[str, Any]) -> None:
         home.move("champion", version, f"gates passed: {names or 'there are none'}")
 
 
-def _facts(
-    params: Params, home: Registry, version: str, model: Artifact, summary: Mapping[str, Any]
-) -> dict[str, Any]:
+def _facts(params: Params, home: Registry, version: str, model: Artifact, summary: Mapping[str, Any]) -> dict[str, Any]:
     aliases = home.aliases()
     return {
         "name": params.name,

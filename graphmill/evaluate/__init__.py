@@ -1,6 +1,5 @@
 """Stage `evaluate`: metrics by slice, calibration, gates, comparison with the champion, a report."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from graphmill import artifact, lineage
+from graphmill import artifact, lineage, registry
+from graphmill.errors import UserError
 from graphmill.evaluate import champion, curves, gates, leakage, report
 from graphmill.evaluate.bootstrap import Bootstrap
 from graphmill.evaluate.judgement import Judgement, score_all
+from graphmill.evaluate.metrics import deviation_of
 from graphmill.evaluate.params import Params as Params
-from graphmill.evaluate.slices import by_slice
 from graphmill.features.store import Features
 from graphmill.graph.store import Graph
 from graphmill.model import Model
@@ -33,13 +33,15 @@ def run(model: str | Path, graph: str | Path, features: str | Path, evaluation: 
     judgement = score_all(trained, network, found, params)
     rival = champion.judge(judgement, params) if "not_worse_than_champion" in params.gates else None
     judgement.measure(params)
-    resamples = Bootstrap(judgement.parts, judgement.metric_name, params.bootstrap, params.confidence, params.seed)
+    resamples = Bootstrap(judgement.parts, judgement.metric_name, params)
     passed = gates.check(judgement, resamples, rival, params)
     manifest = _manifest(judgement, resamples, passed, rival, params)
     with artifact.write(evaluation, "evaluation") as draft:
         draft.manifest |= manifest
         _write(judgement, manifest, params, draft.folder)
         inputs = {"model": trained.artifact, "graph": network.artifact, "features": found.artifact}
+        if rival is not None:  # what it was compared with decides the bytes too
+            inputs["champion"] = artifact.read(registry.open(params.registry).path(rival.version), "model")
         draft.lineage = lineage.record("evaluate", {"evaluate": params.canonical()}, inputs)
     _tell(judgement, manifest)
     return str(manifest["verdict"])
@@ -57,23 +59,26 @@ def summary(evaluation: str | Path) -> dict[str, Any]:
 
 
 def _manifest(
-    judgement: Judgement, resamples: Bootstrap, passed: list[gates.Gate], rival: champion.Champion | None, params: Params
+    judgement: Judgement,
+    resamples: Bootstrap,
+    passed: list[gates.Gate],
+    rival: champion.Champion | None,
+    params: Params,
 ) -> dict[str, Any]:
     winner = judgement.model.winner
     return {
         "winner": winner,
         "verdict": "pass" if all(gate.passed for gate in passed) else "block",
         "metric": judgement.metric_name,
+        "confidence": params.confidence,
         "metrics": judgement.metrics,
         "intervals": {name: list(resamples.interval(name)) for name in judgement.metrics},
+        "deviations": {name: deviation_of(found) for name, found in judgement.by_split.items()},
         "by_split": judgement.by_split,
-        "slices": by_slice(
-            judgement.examples[0], judgement.slices[0], judgement.parts[0].scores[winner],
-            judgement.thresholds[winner][0], params.top, params.bins,
-        ),  # fmt: skip
+        "slices": judgement.by_slice(params),
         "gates": [gate.canonical() for gate in passed],
         "champion": None if rival is None else vars(rival),
-        "warnings": leakage.suspects(judgement.graph, judgement.features, params.leakage_auc),
+        "warnings": leakage.suspects(judgement, params.leakage_auc),
         "model": judgement.model.artifact.digest,
     }
 
@@ -100,25 +105,32 @@ def _predictions(judgement: Judgement) -> pa.Table:
 
 def _tell(judgement: Judgement, manifest: dict[str, Any]) -> None:
     for item in manifest["warnings"]:
-        print(
-            f"evaluate: WARNING: {item['column']} alone has a ROC-AUC of {item['roc_auc']:.3f}: does it leak the label?",
-            file=sys.stderr,
-        )
+        alone = f"{item['column']} alone has a ROC-AUC of {item['roc_auc']:.3f}"
+        print(f"evaluate: WARNING: {alone}: does it leak the label?", file=sys.stderr)
     name, metric = manifest["winner"], manifest["metric"]
     low, high = manifest["intervals"][name]
     failed = [gate["name"] for gate in manifest["gates"] if not gate["passed"]]
-    gate_text = f"blocked by {', '.join(failed)}" if failed else f"all {len(manifest['gates'])} gates passed"
+    verdict = f"blocked by {', '.join(failed)}" if failed else f"all {len(manifest['gates'])} gates passed"
     speed = "" if judgement.milliseconds is None else f", {judgement.milliseconds:.1f} ms an example"
-    say(f"evaluate: {name}, {metric} {manifest['metrics'][name][metric]:.4f} [{low:.4f}, {high:.4f}]{speed}; {gate_text}")
+    reached = f"{metric} {manifest['metrics'][name][metric]:.4f} [{low:.4f}, {high:.4f}]"
+    say(f"evaluate: {name}, {reached}{speed}; {verdict}")
 
 
 def describe(evaluation: Path, release: Path) -> str:
-    """What `make repro` ends with: the report to open, the model's version and its figures."""
+    """What `make repro` ends with: the report to open, the model's version and its figures.
+
+    Raises:
+        UserError: when a folder is missing, partial or altered, or they are not of the same model.
+    """
     manifest = artifact.read(evaluation, "evaluation").manifest
-    made = json.loads((release / "release.json").read_bytes())
-    lines = [f"report:  {evaluation / 'report.html'}", f"model:   {made['name']} {made['version']}, {manifest['verdict']}"]
-    for name, figures in manifest["metrics"].items():
+    made = artifact.read(release, "release").manifest
+    if made["digest"] != manifest["model"]:
+        raise UserError(f"{release}: of another model than {evaluation}; run `dvc repro`")
+    lines = [f"report:  {evaluation / 'report.html'}"]
+    lines.append(f"model:   {made['name']} {made['version']}, {manifest['verdict']}")
+    width = max(map(len, manifest["metrics"]))
+    for name, figures in sorted(manifest["metrics"].items(), key=lambda item: item[0] != manifest["winner"]):
         mark = "  <- winner" if name == manifest["winner"] else ""
         shown = ", ".join(f"{metric} {figures[metric]:.4f}" for metric in ("average_precision", "roc_auc"))
-        lines.append(f"test:    {name:<16} {shown}{mark}")
+        lines.append(f"test:    {name:<{width}} {shown}{mark}")
     return "\n".join(lines)

@@ -15,7 +15,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         print(describe(options.artifacts / "evaluation", options.artifacts / "release"))
-    except (UserError, FileNotFoundError) as error:
+    except UserError as error:
         print(error, file=sys.stderr)
         return 2
     return 0

@@ -1,14 +1,18 @@
 """Bootstrap intervals (Efron, 1979): examples are resampled within their class, splits among themselves.
 
-Two models are compared on the same resamples, so that what both find hard cancels out.
+Two models are compared on the same resamples, so that what both find hard cancels out. Examples count as
+independent: where one node has many of them, the truth is somewhat wider.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from graphmill.evaluate.metrics import Labels, Scores, metric
+from graphmill.evaluate.params import Params
+from graphmill.evaluate.ranking import Ranking
 
 Draws = NDArray[np.float64]
 
@@ -25,30 +29,24 @@ class Bootstrap:
     """Resamples of the test parts, the same for every model.
 
     Args:
-        parts: the test part of each split.
+        parts: the test part of each split, both classes in each.
         metric_name: the task's metric.
-        count: number of resamples.
-        confidence: share of the resamples inside an interval.
-        seed: seed of the draws.
+        params: number of resamples, confidence and seed.
     """
 
-    def __init__(self, parts: list[Part], metric_name: str, count: int, confidence: float, seed: int) -> None:
-        self.parts, self.metric_name, self.confidence = parts, metric_name, confidence
-        state = np.random.default_rng(seed)
-        self.splits = state.integers(0, len(parts), (count, len(parts)))
-        self.weights = [_weights(part.label, count, state) for part in parts]
-        self._draws: dict[str, Draws] = {}
-
-    def draws(self, name: str) -> Draws:
-        """The metric of a model on every resample, a mean over the splits drawn: float64 ``[count]``."""
-        if name not in self._draws:
-            by_split = np.stack([self._part_draws(place, name) for place in range(len(self.parts))], axis=1)
-            self._draws[name] = np.take_along_axis(by_split, self.splits, axis=1).mean(axis=1)
-        return self._draws[name]
+    def __init__(self, parts: list[Part], metric_name: str, params: Params) -> None:
+        self.parts, self.metric_name, self.confidence = parts, metric_name, params.confidence
+        state = np.random.default_rng(params.seed)
+        splits = state.integers(0, len(parts), (params.bootstrap, len(parts)))
+        names = list(parts[0].scores)
+        by_split = np.stack([self._part_draws(part, names, params.bootstrap, state) for part in parts])
+        # [split, resample, model] -> [resample, split drawn, model]: a mean over the splits that were drawn
+        drawn = by_split.transpose(1, 0, 2)[np.arange(params.bootstrap)[:, None], splits].mean(axis=1)
+        self._draws: dict[str, Draws] = dict(zip(names, drawn.T, strict=True))
 
     def interval(self, name: str) -> tuple[float, float]:
         """Bounds of a model's metric."""
-        return self._bounds(self.draws(name))
+        return self._bounds(self._draws[name])
 
     def difference(self, name: str, other: str) -> tuple[float, float, float]:
         """How much better a model is than another: the value and its bounds."""
@@ -57,7 +55,7 @@ class Bootstrap:
             - metric(self.metric_name, part.label, part.scores[other])
             for part in self.parts
         ]
-        low, high = self._bounds(self.draws(name) - self.draws(other))
+        low, high = self._bounds(self._draws[name] - self._draws[other])
         return float(np.mean(values)), low, high
 
     def _bounds(self, draws: Draws) -> tuple[float, float]:
@@ -65,17 +63,21 @@ class Bootstrap:
         low, high = np.quantile(draws, [tail, 1 - tail])
         return float(low), float(high)
 
-    def _part_draws(self, place: int, name: str) -> Draws:
-        part = self.parts[place]
-        score = part.scores[name]
-        return np.array([metric(self.metric_name, part.label, score, weight) for weight in self.weights[place]])
+    def _part_draws(self, part: Part, names: list[str], count: int, state: np.random.Generator) -> Draws:
+        """The metric of every model on every resample of one part: float64 ``[count, models]``."""
+        rankings = [Ranking(part.label, part.scores[name]) for name in names]
+        rows = [
+            [ranking.metric(self.metric_name, weight) for ranking in rankings]
+            for weight in _weights(part.label, count, state)
+        ]
+        return np.array(rows)
 
 
-def _weights(label: Labels, count: int, state: np.random.Generator) -> NDArray[np.int32]:
-    """How often each example is drawn in each resample: int32 ``[count, n]``; each class keeps its size."""
-    weights = np.zeros((count, len(label)), np.int32)
-    for value in (True, False):
-        places = np.flatnonzero(label == value)
-        for row in weights:
-            row[places] = np.bincount(state.integers(0, len(places), len(places)), minlength=len(places))
-    return weights
+def _weights(label: Labels, count: int, state: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    """How often each example is drawn in each resample: int64 ``[n]``; each class keeps its size."""
+    classes = [np.flatnonzero(label), np.flatnonzero(~label)]
+    for _ in range(count):
+        weight = np.zeros(len(label), np.int64)
+        for places in classes:
+            weight[places] = np.bincount(state.integers(0, len(places), len(places)), minlength=len(places))
+        yield weight

@@ -38,6 +38,8 @@ def write(found: Curves, folder: Path) -> None:
 
 
 def _thin(columns: dict[str, np.ndarray], name: str) -> pd.DataFrame:
+    """Points at equal distances along the curve: by rank, nearly all would lie among the low scores."""
     frame = pd.DataFrame(columns)
-    kept = np.unique(np.linspace(0, len(frame) - 1, POINTS).round().astype(int))
+    length = np.concatenate([[0.0], np.cumsum(frame.diff().abs().iloc[1:].sum(axis=1))])
+    kept = np.unique(np.searchsorted(length, np.linspace(0, length[-1], POINTS)))
     return frame.iloc[kept].assign(model=name)

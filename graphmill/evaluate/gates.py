@@ -1,15 +1,20 @@
-"""The gates: what a candidate must show before it may become the champion."""
+"""The gates: what a candidate must show before it may become the champion.
+
+What must be shown is shown by an interval, not by a value: "better" when all of it lies above 0, "not worse" when all
+of it lies above the margin that is tolerated. On a test part too small to tell, the gate does not open.
+"""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from graphmill import predict
 from graphmill.evaluate.bootstrap import Bootstrap
-from graphmill.evaluate.champion import Champion, worse_slices
+from graphmill.evaluate.champion import Champion, guarded
 from graphmill.evaluate.judgement import Judgement
+from graphmill.evaluate.metrics import chance_errors
 from graphmill.evaluate.params import Params
 
 LATENCY_EXAMPLES = 32
@@ -26,6 +31,8 @@ class Gate:
     meaning: str
     low: float | None = None
     high: float | None = None
+    slices: list[dict[str, Any]] = field(default_factory=list)
+    """The same for each guarded slice."""
 
     def canonical(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -57,13 +64,13 @@ def _better(judgement: Judgement, bootstrap: Bootstrap) -> Gate:
 
 
 def _not_worse(judgement: Judgement, bootstrap: Bootstrap, params: Params) -> Gate:
-    winner, other = judgement.model.winner, "neighbour_trees"
+    winner, other, bound = judgement.model.winner, "neighbour_trees", -params.margin
     name = "not_worse_than_neighbour_trees"
     if winner == other:
-        return Gate(name, True, 0.0, -params.margin, f"the winner is {other} itself")
+        return Gate(name, True, 0.0, bound, f"the winner is {other} itself")
     value, low, high = bootstrap.difference(winner, other)
-    meaning = f"{winner} minus {other}: the interval must reach above the bound"
-    return Gate(name, high > -params.margin and value > -params.margin, value, -params.margin, meaning, low, high)
+    meaning = f"{winner} minus {other}: the interval must not reach below the bound"
+    return Gate(name, low >= bound, value, bound, meaning, low, high)
 
 
 def _shuffled(judgement: Judgement, bootstrap: Bootstrap) -> Gate:
@@ -77,19 +84,29 @@ def _champion(judgement: Judgement, bootstrap: Bootstrap, champion: Champion | N
     if champion is None:
         return Gate(name, True, None, bound, "there is no champion yet")
     if champion.problem is not None:
-        return Gate(name, False, None, bound, f"champion {champion.version} cannot be compared: {champion.problem}")
+        meaning = f"champion {champion.version} cannot be compared: {champion.problem}; if that is meant, "
+        return Gate(name, False, None, bound, meaning + "leave this gate out of evaluate.gates for one run")
     value, low, high = bootstrap.difference(judgement.model.winner, judgement.CHAMPION)
-    behind = worse_slices(judgement, params)
-    meaning = f"{judgement.model.winner} minus champion {champion.version}, on the same examples"
+    slices = guarded(judgement, params)
+    behind = [row["slice"] for row in slices if not row["passed"]]
+    meaning = f"{judgement.model.winner} minus champion {champion.version} ({champion.winner}), on the same examples: "
+    meaning += "the interval must not reach below the bound"
     meaning += f"; worse in {', '.join(behind)}" if behind else ""
-    return Gate(name, value > bound and not behind, value, bound, meaning, low, high)
+    return Gate(name, low >= bound and not behind, value, bound, meaning, low, high, slices)
 
 
 def _calibrated(judgement: Judgement, params: Params) -> Gate:
-    value = judgement.metrics[judgement.model.winner]["calibration_error"]
-    bound = params.maximum_calibration_error
-    meaning = "expected calibration error of the winner"
-    return Gate("calibrated", value is not None and value <= bound, value, bound, meaning)
+    """On few examples true scores show an error too: what they show by chance is allowed."""
+    winner, bound = judgement.model.winner, params.maximum_calibration_error
+    value, meaning = judgement.metrics[winner]["calibration_error"], "expected calibration error of the winner"
+    assert value is not None  # both classes are there
+    if value > bound:
+        scores = [part.scores[winner] for part in judgement.parts]
+        chance = [chance_errors(score, params.bins, params.bootstrap, params.seed) for score in scores]
+        bound = max(bound, float(np.quantile(np.mean(chance, axis=0), params.confidence)))
+        if bound > params.maximum_calibration_error:
+            meaning += f"; on so few examples true scores show up to {bound:.3f} by chance"
+    return Gate("calibrated", value <= bound, value, bound, meaning)
 
 
 def _fast(judgement: Judgement, params: Params) -> Gate:
@@ -105,6 +122,5 @@ def _fast(judgement: Judgement, params: Params) -> Gate:
 
 
 def _small(judgement: Judgement, params: Params) -> Gate:
-    value = judgement.model.size_bytes / 1e6
-    meaning = "megabytes of the model folder"
-    return Gate("small_enough", value <= params.maximum_megabytes, float(np.round(value, 3)), params.maximum_megabytes, meaning)
+    value, bound = round(judgement.model.size_bytes / 1e6, 3), params.maximum_megabytes
+    return Gate("small_enough", value <= bound, value, bound, "megabytes of the model folder")

@@ -1,7 +1,6 @@
 """Figures of one model on one part: ranking, decisions and calibration."""
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +32,7 @@ def figures(label: Labels, score: Scores, threshold: float, top: list[float], bi
     }
     for share in top:
         count = _count(share, len(label))
-        hits = int(label[np.argsort(-score, kind="stable")[:count]].sum())
+        hits = _hits(label, score, count)
         found[f"precision_at_{share:g}"] = hits / count if both else None
         found[f"recall_at_{share:g}"] = hits / int(label.sum()) if both else None
     found |= {
@@ -41,6 +40,7 @@ def figures(label: Labels, score: Scores, threshold: float, top: list[float], bi
         "calibration_error": calibration_error(label, score, bins),
         "base_rate": float(label.mean()),
         "examples": float(len(label)),
+        "positives": float(label.sum()),
     }
     return found
 
@@ -49,26 +49,51 @@ def _count(share: float, examples: int) -> int:
     return min(examples, max(1, math.ceil(share * examples) if share < 1 else int(share)))
 
 
+def _hits(label: Labels, score: Scores, count: int) -> float:
+    """Positives among the ``count`` highest scores; of equal scores at the border each has an equal chance."""
+    border = np.partition(score, len(score) - count)[len(score) - count]
+    above, tied = score > border, score == border
+    return float(label[above].sum() + (count - above.sum()) * label[tied].mean())
+
+
+def bin_places(score: Scores, bins: int) -> NDArray[np.int64]:
+    """The bin of each score, of equal size as far as equal scores, which stay together, allow: int64 ``[n]``."""
+    ordered = np.sort(score)
+    middle = (np.searchsorted(ordered, score, "left") + np.searchsorted(ordered, score, "right") - 1) / 2
+    return np.asarray(np.floor(middle * bins / len(score)), np.int64)
+
+
 def calibration_bins(label: Labels, score: Scores, bins: int) -> list[dict[str, float]]:
-    """Mean prediction, observed share and size of bins of equal size (Naeini, Cooper and Hauskrecht, 2015)."""
-    order = np.argsort(score, kind="stable")
-    parts = [part for part in np.array_split(order, bins) if len(part)]
+    """Mean prediction, observed share and size of each bin that holds something."""
+    place = bin_places(score, bins)
+    parts = [place == one for one in np.unique(place)]
     return [
-        {"predicted": float(score[part].mean()), "observed": float(label[part].mean()), "examples": float(len(part))}
+        {"predicted": float(score[part].mean()), "observed": float(label[part].mean()), "examples": float(part.sum())}
         for part in parts
     ]
 
 
 def calibration_error(label: Labels, score: Scores, bins: int) -> float:
-    """Expected calibration error: mean distance between predicted and observed, over the bins."""
-    found = calibration_bins(label, score, bins)
-    return float(sum(item["examples"] * abs(item["predicted"] - item["observed"]) for item in found) / len(label))
+    """Expected calibration error over bins of equal size (Naeini, Cooper and Hauskrecht, 2015)."""
+    gap = np.bincount(bin_places(score, bins), score - label)
+    return float(np.abs(gap).sum() / len(label))
 
 
-def metric(name: str, label: Labels, score: Scores, weight: NDArray[Any] | None = None) -> float:
-    """The task's metric, of weighted examples."""
+def chance_errors(score: Scores, bins: int, count: int, seed: int) -> NDArray[np.float64]:
+    """The calibration error that the scores would show if they were true (Bröcker and Smith, 2007).
+
+    Returns:
+        float64 ``[count]``, one for each set of labels drawn with the scores as probabilities.
+    """
+    state, place = np.random.default_rng(seed), bin_places(score, bins)
+    gaps = [np.bincount(place, score - (state.random(len(score)) < score)) for _ in range(count)]
+    return np.asarray(np.abs(gaps).sum(axis=1) / len(score))
+
+
+def metric(name: str, label: Labels, score: Scores) -> float:
+    """The task's metric."""
     chosen = roc_auc_score if name == "roc_auc" else average_precision_score
-    return float(chosen(label, score, sample_weight=weight))
+    return float(chosen(label, score))
 
 
 def mean_of(parts: list[Figures]) -> Figures:
@@ -77,4 +102,13 @@ def mean_of(parts: list[Figures]) -> Figures:
     for name in parts[0]:
         values = [part[name] for part in parts if part[name] is not None]
         found[name] = float(np.mean([value for value in values if value is not None])) if values else None
+    return found
+
+
+def deviation_of(parts: list[Figures]) -> Figures:
+    """Standard deviation (n - 1) of each figure over splits; None where fewer than two have it."""
+    found: Figures = {}
+    for name in parts[0]:
+        values = [value for part in parts if (value := part[name]) is not None]
+        found[name] = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return found

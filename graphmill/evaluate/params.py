@@ -1,6 +1,6 @@
 """Section `evaluate`."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -22,20 +22,21 @@ GATES: tuple[Gate, ...] = Gate.__args__  # type: ignore[attr-defined]
 class Params(Section):
     """Section `evaluate`."""
 
-    bootstrap: int = Field(default=200, ge=20)
+    bootstrap: int = Field(default=500, ge=20)
     """Resamples behind every interval."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     """Share of the resamples that an interval holds."""
-    top: list[float] = [0.005, 0.01, 0.05]
+    top: list[Annotated[float, Field(gt=0)]] = [0.005, 0.01, 0.05]
     """Precision and recall are given among so many with the highest scores: a share below 1, else a count."""
     bins: int = Field(default=10, ge=2)
     """Bins of equal size for calibration."""
     margin: float = Field(default=0.02, ge=0)
-    """How much worse than another model "not worse" tolerates, in units of the task's metric."""
+    """How much worse than another model "not worse" tolerates, in units of the task's metric: the whole interval of the
+    difference must lie above it."""
     guarded_slices: list[str] = Field(default_factory=list)
-    """Slices, `channel=online`, in which the champion may not be beaten back either."""
+    """Slices, `channel=online`, in which the candidate may not be shown to be worse than the champion either."""
     maximum_calibration_error: float = Field(default=0.05, gt=0)
-    """Largest expected calibration error."""
+    """Largest expected calibration error; where few examples show more by chance, that much is allowed."""
     maximum_milliseconds: float = Field(default=200.0, gt=0)
     """Longest median time to score one example alone."""
     maximum_megabytes: float = Field(default=100.0, gt=0)
@@ -46,7 +47,15 @@ class Params(Section):
     """The gates that count."""
     registry: str = "registry"
     """Where the champion is: the registry's home."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     """Seed of resampling and shuffling."""
 
     _whole = field_validator("top", mode="before")(whole)
+
+    @field_validator("top")
+    @classmethod
+    def _countable(cls, value: list[float]) -> list[float]:
+        for item in value:
+            if item >= 1 and item != int(item):
+                raise ValueError(f"{item:g} is neither a share below 1 nor a whole count such as 100")
+        return value

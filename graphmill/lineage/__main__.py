@@ -76,11 +76,7 @@ def _row(name: str, entry: dict[str, Any]) -> tuple[str, ...]:
 def _leaves(value: Any, path: str = "") -> list[tuple[str, str]]:
     """Parameters as dotted paths; lists in one piece."""
     if isinstance(value, dict) and value:
-        return [
-            leaf
-            for key, item in value.items()
-            for leaf in _leaves(item, f"{path}.{key}" if path else str(key))
-        ]
+        return [leaf for key, item in value.items() for leaf in _leaves(item, f"{path}.{key}" if path else str(key))]
     return [(path, json.dumps(value, ensure_ascii=False))] if path else []
 
 

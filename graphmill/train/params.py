@@ -6,7 +6,6 @@ from pydantic import Field, model_validator
 
 from graphmill.params import Section
 
-
 Count = Annotated[int, Field(ge=1)]
 
 
