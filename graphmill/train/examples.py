@@ -17,7 +17,7 @@ def labels(examples: pd.DataFrame) -> NDArray[np.float32]:
 
 
 def balanced(label: NDArray[np.float32], negatives: int | str, seed: list[int]) -> NDArray[np.int64]:
-    """Places of all positives and of up to ``negatives`` (or ``all``) times as many negatives, shuffled: int64 ``[k]``."""
+    """Places of all positives and ``negatives`` times as many negatives (or all), shuffled: int64 ``[k]``."""
     state = np.random.default_rng(seed)
     positive, negative = np.flatnonzero(label == 1), np.flatnonzero(label == 0)
     if not isinstance(negatives, str) and len(negative) > negatives * len(positive):
