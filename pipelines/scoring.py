@@ -14,7 +14,7 @@ def scoring(
     task: dict = PARAMS["task"],
     ingest: dict = PARAMS["ingest"],
     graph: dict = PARAMS["graph"],
-    features: dict = PARAMS["features"],
+    features: dict = PARAMS["features"] | {"fit": False},
     score: dict = PARAMS["score"],
 ):
     """Score every node of the task's type.

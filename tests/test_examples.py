@@ -76,7 +76,7 @@ def test_bitcoin_warns_of_the_ratings_received(tmp_path, capsys):
     params["features"]["windows"].append({"over": "user.rated_by.user", "columns": {"rating": ["mean"]}})
     params["train"] |= {"epochs": 2}
     found = go("bitcoin_otc", params, tmp_path)
-    assert [item["column"] for item in found["warnings"]] == ["user.rated_by.user.rating.mean.ever"]
+    assert "user.rated_by.user.rating.mean.ever" in {item["column"] for item in found["warnings"]}
     assert "user.rated_by.user.rating.mean.ever alone" in capsys.readouterr().err
 
 

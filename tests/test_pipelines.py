@@ -114,9 +114,12 @@ def test_monitoring_takes_either_branch(trained, tiny_params, tmp_path, drifted,
 
 
 @pytest.mark.slow
-def test_scoring_uses_the_champion_or_the_model_named(trained, tiny_data, tiny_params, tmp_path):
+def test_scoring_needs_no_label_and_uses_the_champion_or_the_model_named(trained, tiny_params, tmp_path):
     root, _ = trained
     model = root / "artifacts" / "model"
+    frames = tiny.tables()
+    frames["payments"]["is_fraud"] = pd.array([pd.NA] * len(frames["payments"]), dtype="boolean")
+    tiny_data = tiny.write(tmp_path / "data", frames)
     arguments = ("--params", tiny_params, "--data", tiny_data, "--root", tmp_path)
     done = python("pipelines", "run", "scoring", *arguments, "--model", model)
     assert done.returncode == 0, done.stdout[-4_000:] + done.stderr

@@ -142,6 +142,16 @@ def test_divergence_and_a_missing_gpu_are_told(opened):
             loop.choose_device("cuda")
 
 
+def test_features_that_were_not_fitted_are_refused(tiny_run, tmp_path):
+    from graphmill import features
+
+    root = tiny_run / "artifacts"
+    params = features.Params.parse(tiny.params()["features"] | {"fit": False}, "features")
+    features.run(root / "tables", root / "graph", tmp_path / "features", params)
+    with pytest.raises(UserError, match="features.fit"):
+        train.run(root / "graph", tmp_path / "features", tmp_path / "model", train.Params())
+
+
 def test_a_perceptron_has_no_neighbourhood(tiny_run, tmp_path):
     params = train.Params.parse(tiny.params()["train"] | {"model": {"kind": "mlp", "hidden": 8}, "epochs": 2}, "train")
     root = tiny_run / "artifacts"

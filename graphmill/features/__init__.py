@@ -23,6 +23,8 @@ from graphmill.task import Duration, whole
 class Params(Section):
     """Section `features`."""
 
+    fit: bool = True
+    """Whether transforms are fitted and examples split; off for scoring with a model that exists, without labels."""
     scale: Literal["standard", "quantile", "log", "none"] = "standard"
     """How numeric columns are scaled where the schema does not say."""
     one_hot_limit: int = Default(default=16, ge=0)
@@ -51,7 +53,7 @@ def run(tables: str | Path, graph: str | Path, features: str | Path, params: Par
     source = artifact.read(tables, "tables")
     network = Graph.open(graph)
     raw.check_windows(network, params.windows)
-    found = example_rows.build(source, network)
+    found = example_rows.build(source, network, params.fit)
     with artifact.write(features, "features") as draft:
         folder = draft.folder
         table = pa.Table.from_pandas(found, preserve_index=False).replace_schema_metadata()
@@ -65,11 +67,11 @@ def run(tables: str | Path, graph: str | Path, features: str | Path, params: Par
         manifest["windows"] = [window.canonical() for window in params.windows]
         manifest["splits"] = sum(str(name).startswith("split_") for name in found)
         manifest |= {name: source.manifest[name] for name in ("schema", "task", "as_of")}
-        manifest["transforms"] = fitting.fit_all(network, folder, manifest, found, params)
+        manifest["transforms"] = fitting.fit_all(network, folder, manifest, found, params) if params.fit else []
         draft.manifest |= manifest
         inputs = {"tables": source, "graph": network.artifact}
         draft.lineage = lineage.record("features", {"features": params.canonical()}, inputs)
-    say(f"features: {example_rows.describe(found, network.clock)}; {_parts(found)}")
+    say(f"features: {example_rows.describe(found, network.clock)}; {_parts(found) if params.fit else 'not split'}")
 
 
 def _parts(found: pd.DataFrame) -> str:

@@ -19,8 +19,13 @@ Times = NDArray[np.int64]
 MOST_MOMENTS = 1_000
 
 
-def build(tables: Artifact, graph: Graph) -> pd.DataFrame:
+def build(tables: Artifact, graph: Graph, learn: bool = True) -> pd.DataFrame:
     """All labelled and unlabelled examples, ordered by time and node.
+
+    Args:
+        tables: the clean tables.
+        graph: their graph.
+        learn: whether the examples must be fit to learn from: two classes in every part.
 
     Returns:
         Columns ``node`` (int32), ``key``, ``time`` (int64), ``label`` (nullable boolean), ``known``
@@ -35,9 +40,11 @@ def build(tables: Artifact, graph: Graph) -> pd.DataFrame:
     times = _moments(graph, task)
     examples = _events(graph, rows) if times is None else _entities(graph, rows, times)
     examples = _label(examples, task, graph.clock, graph.as_of)
-    _check_classes(examples, task)
+    if learn:
+        _check_classes(examples, task)
     examples["degree"] = history(graph, task.node, examples["node"].to_numpy(), examples["time"].to_numpy())
-    examples = assign(examples, task, graph.clock, graph.as_of)
+    if learn:
+        examples = assign(examples, task, graph.clock, graph.as_of)
     extra = [name for name in examples if str(name).startswith(("slice.", "split_"))]
     columns = ["node", "key", "time", "label", "known", "degree", *extra]
     return examples.sort_values(["time", "node"], kind="stable", ignore_index=True)[columns]

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from graphmill import artifact, lineage
 from graphmill.drift import profile
+from graphmill.errors import UserError
 from graphmill.features.inputs import Inputs
 from graphmill.features.store import Features
 from graphmill.graph.store import Graph
@@ -32,6 +33,8 @@ def run(graph: str | Path, features: str | Path, model: str | Path, params: Para
     """
     torch.set_num_threads(params.threads)
     network_graph, found = Graph.open(graph), Features.open(features)
+    if found.split_count == 0:
+        raise UserError(f"{features}: written with features.fit: false, for scoring alone; write them again to train")
     names = [params.model.kind, *controls.NAMES]
     identity = {"graph": network_graph.artifact.digest, "features": found.artifact.digest, "params": params.canonical()}
     checkpoints = Checkpoints(Path(model), identity)
