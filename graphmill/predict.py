@@ -18,8 +18,6 @@ from graphmill.train.network import Architecture, Network
 from graphmill.train.params import Params
 
 Scores = NDArray[np.float64]
-FEW = 32
-"""Up to so many moments, all nodes are computed layer by layer instead of example by example."""
 
 
 def score(model: Model, name: str, split: int, graph: Graph, features: Features, examples: pd.DataFrame) -> Scores:
@@ -65,11 +63,10 @@ def head(network: Network, embedded: NDArray[np.float32] | None) -> Scores:
 
 def network_logits(network: Network, inputs: Inputs, examples: pd.DataFrame, params: Params) -> Scores:
     """Entities: layer by layer with all neighbours, once a moment. Events: each at its own time, sampled."""
-    moments = np.unique(examples["time"].to_numpy(np.int64))
-    if inputs.graph.judges_events or len(moments) > FEW:
+    if inputs.graph.judges_events:
         return loop.logits(network, inputs, examples, inference_fanouts(inputs.graph, params), params)
     found = np.empty(len(examples))
-    for moment in moments:
+    for moment in np.unique(examples["time"].to_numpy(np.int64)):
         rows = layerwise.embeddings(network, inputs, int(moment))
         chosen = np.flatnonzero(examples["time"].to_numpy() == moment)
         ids = torch.from_numpy(examples["node"].to_numpy(np.int64)[chosen])
