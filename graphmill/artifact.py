@@ -1,6 +1,7 @@
 """Artifacts: folders that appear whole or not at all, and are read only when unaltered."""
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -46,18 +47,16 @@ def write(path: str | Path, kind: str) -> Iterator[Draft]:
     the hidden sibling, which the next writer clears.
 
     Raises:
-        UserError: when the disk is full or the folder cannot be written.
+        UserError: when the disk is full, the folder cannot be written, or another run is writing it.
     """
     target = Path(path)
-    partial = target.parent / f".{target.name}.partial"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _remove(partial)
-        partial.mkdir()
-        draft = Draft(partial)
-        yield draft
-        _seal(draft, kind)
-        _replace(partial, target)
+        with _claimed(target) as partial:
+            draft = Draft(partial)
+            yield draft
+            _seal(draft, kind)
+            _replace(partial, target)
     except OSError as error:
         raise UserError(f"{target}: cannot be written: {_told(error)}") from error
     except Exception as error:
@@ -65,8 +64,39 @@ def write(path: str | Path, kind: str) -> Iterator[Draft]:
         if isinstance(error, UserError) or FULL not in str(error):
             raise
         raise UserError(f"{target}: cannot be written: {FULL}; make room and run it again") from error
+
+
+@contextmanager
+def _claimed(target: Path) -> Iterator[Path]:
+    """A fresh hidden sibling that is this run's alone; what a dead run left is cleared, a living one's is not."""
+    partial = target.parent / f".{target.name}.partial"
+    if partial.is_dir():
+        left = _lock(partial)
+        if left is None:
+            raise UserError(f"{target}: another run is writing it; wait for it, or give this one another folder")
+        os.close(left)
+    _remove(partial)
+    partial.mkdir()
+    handle = _lock(partial)
+    try:
+        yield partial
     finally:
         _remove(partial)
+        if handle:
+            os.close(handle)
+
+
+def _lock(folder: Path) -> int | None:
+    """A lock on a folder that ends with the process, as an open handle; None where another holds it."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    except OSError:
+        pass  # a file system without locks: as good as it gets there
+    return handle
 
 
 def read(path: str | Path, kind: str) -> Artifact:

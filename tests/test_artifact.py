@@ -213,3 +213,13 @@ def test_write_text_replaces_at_once(tmp_path):
     artifact.write_text(tmp_path / "a.txt", "one")
     artifact.write_text(tmp_path / "a.txt", "two")
     assert (tmp_path / "a.txt").read_text() == "two" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_second_writer_is_refused_and_the_first_finishes(tmp_path):
+    with artifact.write(tmp_path / "graph", "graph") as draft:
+        (draft.folder / "a.txt").write_text("first")
+        with pytest.raises(UserError, match="another run is writing it"):
+            with artifact.write(tmp_path / "graph", "graph"):
+                raise AssertionError("never reached")
+    assert (artifact.read(tmp_path / "graph", "graph").path / "a.txt").read_text() == "first"
+    assert [item.name for item in tmp_path.iterdir()] == ["graph"]
