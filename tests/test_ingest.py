@@ -364,6 +364,7 @@ def test_vectors(tmp_path, kind):
         (["1", "0", "1.0", ""], "1"),
         (["fraud", "fine", "fraud", None], "fraud"),
         (["YES", "no", "y", ""], None),
+        (["1", "0", "1", "NaN"], None),
     ],
 )
 def test_labels(tmp_path, values, positive):
@@ -647,6 +648,23 @@ BAD_FILES = {
     "not Parquet": ("orders.parquet", b"hello", "orders.parquet: cannot be read"),
     "empty Parquet": ("orders.parquet", b"", "orders.parquet: cannot be read"),
     "not gzip": ("orders.csv.gz", lines(GOOD), "orders.csv.gz: cannot be read"),
+    "gzip cut short": (
+        "orders.csv.gz",
+        gzip.compress(lines(GOOD, *[f"{row},2025-01-01,1,web,1,no" for row in range(20_000)]))[:-2000],
+        r"orders.csv.gz: cannot be read: .*(GZIP|ended before the end)",
+    ),
+    "gzip cut short in its first line": (
+        "orders.csv.gz",
+        gzip.compress(lines(GOOD))[:30],
+        "orders.csv.gz: cannot be read: Compressed file ended before",
+    ),
+    "gzip altered": (
+        "orders.csv.gz",
+        # the header of a gzip file, then a block of a type that there is not
+        gzip.compress(lines(GOOD))[:10] + b"\xff" * 48,
+        "orders.csv.gz: cannot be read: Error -3 while decompressing",
+    ),
+    "one endless value": ("orders.csv", b"x" * 200_000, "orders.csv: cannot be read: field larger than field limit"),
     "a name of ours": (
         "orders.csv",
         lines(GOOD + ",Row__", "a,2025-01-01,1,web,1,no,1"),
@@ -664,6 +682,29 @@ def test_files_that_cannot_be_read_are_named(tmp_path, case):
     with pytest.raises(UserError, match=told):
         run(tmp_path)
     assert nothing_left(tmp_path)
+
+
+@pytest.mark.parametrize("keep", [30, -100])
+def test_a_damaged_gzip_file_among_many_is_named(tmp_path, keep):
+    folder = tmp_path / "data" / "orders"
+    folder.mkdir(parents=True)
+    as_csv(people(), tmp_path / "data" / "people.csv")
+    for number in range(3):
+        text = lines(GOOD, *[f"{number}x{row},2025-01-01,1,web,1,no" for row in range(5_000)])
+        (folder / f"{number}.csv.gz").write_bytes(gzip.compress(text))
+    (folder / "1.csv.gz").write_bytes((folder / "1.csv.gz").read_bytes()[:keep])
+    with pytest.raises(UserError, match="orders/1.csv.gz: cannot be read"):
+        run(tmp_path)
+    assert nothing_left(tmp_path)
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_a_path_with_letters_of_a_pattern_is_a_path(tmp_path, absolute):
+    (tmp_path / "data").mkdir()
+    as_csv(people(), tmp_path / "data" / "people.csv")
+    as_csv(orders(), tmp_path / "data" / "my [v2].csv")
+    source = str(tmp_path / "data" / "my [v2].csv") if absolute else "my [v2].csv"
+    assert len(clean(run(tmp_path, sources={"orders": source}), "orders")) == 4
 
 
 def test_files_of_a_table_have_one_delimiter(tmp_path):

@@ -143,7 +143,7 @@ def _check_label(raw: Any, uses: TableUses, task: Task) -> None:
     value = as_text(raw[use.name])
     distinct = raw.select(value=value).filter(ibis._.value.notnull()).distinct()
     if task.label.positive is None:
-        wrong = distinct.filter(ibis._.value.lower().strip().notin([*TRUE, *FALSE, ""])).count().execute() > 0
+        wrong = distinct.filter(ibis._.value.lower().strip().notin([*TRUE, *FALSE, "", "nan"])).count().execute() > 0
         told = "set task.label.positive to the value to predict"
     else:
         wrong = distinct.filter(ibis._.value == task.label.positive).count().execute() == 0

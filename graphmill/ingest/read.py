@@ -2,6 +2,7 @@
 
 import csv
 import re
+import zlib
 from typing import Any
 
 import duckdb
@@ -16,6 +17,8 @@ from graphmill.ingest.sources import SUFFIXES, literally
 DELIMITERS = ",;\t|"
 SHOWN = 500
 """Letters of the database's message that an error repeats."""
+UNREADABLE = (OSError, ValueError, EOFError, zlib.error, csv.Error)
+"""What Python raises for a text file that is damaged, cut short, or not text; gzip's own errors are not OSErrors."""
 
 
 @ibis.udf.scalar.builtin(name="json_extract_string")
@@ -72,11 +75,14 @@ def _delimiter(files: list[str]) -> str:
     """What parts the names of the columns, in all files of a table."""
     found: dict[str, str] = {}
     for file in files:
-        with fsspec.open(file, "rt", compression="infer", encoding="utf-8-sig", newline="") as stream:
-            line = str(stream.readline())
-        if not line.strip():
-            raise UserError(f"{file}: is empty in its first line; a CSV file begins with the names of its columns")
-        parts = {delimiter: len(next(csv.reader([line], delimiter=delimiter))) for delimiter in DELIMITERS}
+        try:
+            with fsspec.open(file, "rt", compression="infer", encoding="utf-8-sig", newline="") as stream:
+                line = str(stream.readline())
+            if not line.strip():
+                raise UserError(f"{file}: is empty in its first line; a CSV file begins with the names of its columns")
+            parts = {delimiter: len(next(csv.reader([line], delimiter=delimiter))) for delimiter in DELIMITERS}
+        except UNREADABLE as error:
+            raise _unreadable(file, error) from None
         found.setdefault(max(DELIMITERS, key=parts.__getitem__), file)
     if len(found) > 1:
         (one, first), (other, second), *_ = found.items()
@@ -96,21 +102,30 @@ def broken(table: str, files: list[str], error: Exception) -> UserError:
         return UserError(f"{culprit}: cannot be read: not UTF-8; save it as UTF-8")
     if culprit.removesuffix(".gz").endswith(".csv"):
         for file in files:
-            odd = _ragged(file)
-            if odd:
-                return UserError(f"{file}: {odd}; quote values that hold the delimiter, and leave no value out")
+            found = _ragged(file)
+            if found:
+                return found
     return UserError(f"{culprit}: cannot be read: {message}")
 
 
-def _ragged(file: str) -> str | None:
-    """The first row of a CSV file whose values are more or fewer than its header's."""
+def _unreadable(file: str, error: Exception) -> UserError:
+    if isinstance(error, UnicodeError):
+        return UserError(f"{file}: cannot be read: not UTF-8; save it as UTF-8")
+    return UserError(f"{file}: cannot be read: {error}")
+
+
+def _ragged(file: str) -> UserError | None:
+    """The first row of a CSV file whose values are more or fewer than its header's, or why it cannot be read."""
     try:
         with fsspec.open(file, "rt", compression="infer", encoding="utf-8-sig", newline="") as stream:
             rows = csv.reader(stream, delimiter=_delimiter([file]))
             header = next(rows)
             for row in rows:
                 if row and len(row) != len(header):
-                    return f"line {rows.line_num} has {len(row)} values, its header {len(header)}"
-    except (OSError, ValueError, csv.Error):
-        return None
+                    odd = f"line {rows.line_num} has {len(row)} values, its header {len(header)}"
+                    return UserError(f"{file}: {odd}; quote values that hold the delimiter, and leave no value out")
+    except csv.Error:
+        return None  # Python's own limit on the length of a value; the database knows more
+    except UNREADABLE as error:
+        return _unreadable(file, error)
     return None

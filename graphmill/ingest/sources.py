@@ -79,6 +79,8 @@ def find(table: str, data: Path, params: Params) -> list[str]:
 def _local(table: str, pattern: str, data: Path) -> list[str]:
     absolute = Path(pattern).is_absolute()
     base = Path(Path(pattern).anchor) if absolute else data
+    if (data / pattern).is_file():
+        return [str(data / pattern)]  # a path as it stands, though letters of it could be a pattern
     try:
         found = sorted(base.glob(str(Path(pattern).relative_to(base)) if absolute else pattern))
     except (ValueError, NotImplementedError) as error:
