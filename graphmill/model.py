@@ -9,7 +9,7 @@ from graphmill import artifact
 from graphmill.features.store import read_transforms
 from graphmill.features.transforms import Transform
 
-NETWORKS = ("sage", "mlp")
+NETWORKS = ("sage", "gat", "gin", "rgcn", "hgt", "mlp")
 
 
 def split_folder(folder: Path, split: int, splits: int) -> Path:

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from graphmill.errors import UserError
 from graphmill.graph.adjacency import assemble
-from graphmill.graph.sampler import ALL, Sampler, relabel
+from graphmill.graph.kernels import forget, merge
+from graphmill.graph.sampler import ALL, Sampler
 from tests.worlds import World, changed_after, edge_lists
 
 
@@ -108,8 +109,9 @@ def test_odd_requests():
         Sampler(world, [-2])
 
 
-def test_relabel_leaves_its_slots_clean():
-    slots = np.full(10, -1, np.int32)
-    row, distinct = relabel(np.array([7, 3, 7, 7, 1], np.int32), slots)
-    assert row.tolist() == [0, 1, 0, 0, 2] and distinct.tolist() == [7, 3, 1]
+def test_merging_leaves_its_slots_clean():
+    slots, row, distinct = np.full(10, -1, np.int32), np.array([7, 3, 7, 7, 1], np.int32), np.empty(5, np.int32)
+    assert merge(row, slots, distinct, 0) == 3
+    assert row.tolist() == [0, 1, 0, 0, 2] and distinct[:3].tolist() == [7, 3, 1]
+    forget(slots, distinct[:3])
     assert (slots == -1).all()

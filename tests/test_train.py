@@ -84,7 +84,7 @@ def test_layer_by_layer_equals_message_passing_over_all_neighbours(opened):
     inputs = Inputs(graph, features, model.transforms(0))
     network = predict.load_network(model, 0)
     moment = graph.as_of
-    full = layerwise.embeddings(network, inputs, moment, chunk=97)
+    full = layerwise.embeddings(network, inputs, moment, memory=1_000_000)
     examples = features.examples.iloc[::37].assign(time=moment)
     params = train.Params.parse(model.parameters, "train")
     sampled = next(loop.embeddings(network, inputs, examples, [ALL, ALL], params))

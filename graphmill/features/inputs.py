@@ -54,9 +54,16 @@ class Inputs:
 
     def gather(self, node: str, ids: NDArray[np.int32], times: NDArray[np.int64]) -> tuple[Matrix, Codes]:
         """Encoded rows as of their times: dense float32 ``[n, len(names)]``, codes int64 ``[n, embedded]``."""
-        dense, codes = self.nodes[node](_take(self.features.nodes[node], ids))
-        state, _ = self.state[node](self.features.state(self.graph, node, ids, times))
-        return np.concatenate([dense, state], axis=1), codes
+        dense, codes = self.static(node, ids)
+        return np.concatenate([dense, self.state_of(node, ids, times)], axis=1), codes
+
+    def static(self, node: str, ids: NDArray[np.int32]) -> tuple[Matrix, Codes]:
+        """What does not depend on the time: dense float32 ``[n, inputs]`` and codes int64 ``[n, embedded]``."""
+        return self.nodes[node](_take(self.features.nodes[node], ids))
+
+    def state_of(self, node: str, ids: NDArray[np.int32], times: NDArray[np.int64]) -> Matrix:
+        """What depends on the time: float32 ``[n, state inputs]``."""
+        return self.state[node](self.features.state(self.graph, node, ids, times))[0]
 
     def gather_edges(self, relation: str, block: Block) -> Matrix:
         """Encoded edges of a block: float32 ``[edges, len(edge_names)]``."""

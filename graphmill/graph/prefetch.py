@@ -17,7 +17,7 @@ AHEAD = 12
 _READ, _KEEP, _DATA = 0, 3, 1
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def prefetch(typing_context: Any, array: Any, index: Any) -> Any:
     """Ask for the cache line of ``array[index]``; ``index`` is not checked, and a wrong one does no harm.
 
@@ -45,3 +45,18 @@ def prefetch(typing_context: Any, array: Any, index: Any) -> Any:
         return context.get_dummy_value()
 
     return signature, generate
+
+
+@intrinsic
+def pointer_to(typing_context: Any, address: Any) -> Any:
+    """An address as a pointer, for ``numba.carray``: a kernel reads a table of arrays without being compiled for it.
+
+    Args:
+        typing_context: given by numba.
+        address: where an array begins, as an integer; the caller keeps the array alive.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], cgutils.voidptr_t)
+
+    return types.voidptr(address), generate

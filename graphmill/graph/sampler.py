@@ -1,202 +1,275 @@
 """The point-in-time sampler: for every seed and its time, a few edges from strictly before that time.
 
-Which edges are drawn depends only on (seed of the sampler, depth, edge type, node, time), never on the other
+Which edges are drawn depends only on (seed of the sampler, depth, relation, node, time), never on the other
 seeds, the batch or the number of threads: the same example is always sampled alike, in training, batch
-scoring and online. Drawing is uniform without replacement (R. W. Floyd's algorithm, CACM 30(9), 1987) or
-the most recent.
+scoring and online.
 """
 
+import threading
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from graphmill.clock import ALWAYS
 from graphmill.errors import UserError
-from graphmill.graph.adjacency import Integers, lower_bound
+from graphmill.graph import hops
+from graphmill.graph.adjacency import Adjacency
+from graphmill.graph.hops import Workspace, sample_hops
 from graphmill.graph.store import Graph
 
 Ids = NDArray[np.int32]
 Times = NDArray[np.int64]
+Fanout = int | Mapping[str, int]
+"""Edges per relation, or by the relation's name; a relation that is not named is not followed."""
 ALL = -1
 """The fan-out that takes every visible neighbour."""
 
 
-@dataclass(frozen=True)
-class Frontier:
+class Frontier(NamedTuple):
     """Nodes at one depth: ids and, beside each, the time up to which it may be read."""
 
     ids: Ids
     times: Times
 
 
-@dataclass(frozen=True)
-class Block:
+class Block(NamedTuple):
     """Sampled edges of one relation between a depth and the next.
 
     Target ``i`` of the depth receives from rows ``row[pointer[i]:pointer[i + 1]]`` of the next depth's
     frontier of the source type.
     """
 
-    pointer: NDArray[np.int64]
-    row: NDArray[np.int64]
-    edge_id: Ids
-    age: Times
-    """How long before the target's time each edge was, in clock units; 0 where it has no time."""
+    adjacency: Adjacency
+    pointer: NDArray[np.int32]
+    """int32 ``[targets + 1]``"""
+    row: NDArray[np.int32]
+    """int32 ``[edges]``"""
+    position: NDArray[np.int64]
+    """int64 ``[edges]``: where each edge stands in the adjacency."""
+    times: Times
+    """int64 ``[targets]``"""
+
+    @property
+    def edge_id(self) -> Ids:
+        """The row of the table that each edge comes from: int32 ``[edges]``."""
+        return np.asarray(self.adjacency.edge_id[self.position], np.int32)
+
+    @property
+    def age(self) -> Times:
+        """How long before the target's time each edge was, 0 where it has no time: int64 ``[edges]``, clock units."""
+        if self.adjacency.time is None:
+            return np.zeros(len(self.row), np.int64)
+        when = np.asarray(self.adjacency.time[self.position])
+        times = np.repeat(self.times, np.diff(self.pointer))
+        return np.where(when == ALWAYS, 0, times - np.where(when == ALWAYS, 0, when))
 
 
-@dataclass(frozen=True)
-class Sample:
+class Sample(NamedTuple):
     """A batch of sampled neighbourhoods: frontiers by depth (0: the seeds), blocks between them."""
 
     frontiers: list[dict[str, Frontier]]
     blocks: list[dict[str, Block]]
 
 
+@dataclass(frozen=True)
 class Sampler:
-    """Samples neighbourhoods of any graph, homogeneous or not.
+    """Samples neighbourhoods of any graph, homogeneous or not. It may be used by many threads at once.
 
     Args:
         graph: the graph.
         fanouts: edges per relation at each depth; ``ALL`` takes all.
         recent: take the newest edges instead of a uniform draw.
         seed: seed of the draws.
+        replace: draw with replacement, so that every node with a neighbour gets the full fan-out.
+        disjoint: keep a tree for each seed. Without it, the nodes of one depth are merged, which needs one time
+            for all seeds; None merges where the times agree.
+
+    Raises:
+        UserError: for fan-outs that mean nothing.
     """
 
-    def __init__(self, graph: Graph, fanouts: Sequence[int], recent: bool = False, seed: int = 0) -> None:
-        for fanout in fanouts:
-            if fanout < ALL:
-                raise UserError(f"fan-out {fanout}: must be 0 or more, or {ALL} for all neighbours")
-        self.graph = graph
-        self.fanouts = list(fanouts)
-        self.recent = recent
-        self.seed = seed
-        self._incoming = {node: graph.incoming(node) for node in graph.nodes}
-        self._slots: dict[str, Ids] = {}
+    graph: Graph
+    fanouts: Sequence[Fanout]
+    recent: bool = False
+    seed: int = 0
+    replace: bool = False
+    disjoint: bool | None = None
 
-    def sample(self, node: str, ids: Ids, times: Times) -> Sample:
+    def __post_init__(self) -> None:
+        for fanout in self.fanouts:
+            named = fanout if isinstance(fanout, Mapping) else {"": fanout}
+            unknown = [name for name in named if name and name not in self.graph.relations]
+            if unknown:
+                raise UserError(f"fan-outs: no relation {unknown[0]!r}; known: {', '.join(self.graph.relations)}")
+            for value in named.values():
+                if value < ALL or (self.replace and value == ALL):
+                    told = "" if self.replace else f", or {ALL} for all neighbours"
+                    raise UserError(f"fan-out {value}: must be 0 or more{told}")
+
+    def sample(self, node: str, ids: Any, times: Any, workspace: Workspace | None = None) -> Sample:
         """Sample the neighbourhoods of ``ids`` as of ``times``.
 
-        Nodes of one depth are merged where all times agree, else each seed keeps a tree of its own.
+        Args:
+            node: the seeds' type.
+            ids: whole numbers ``[n]``; may repeat.
+            times: whole numbers ``[n]``.
+            workspace: where the sample is written; it is overwritten by the next sample there. None takes memory
+                of its own.
 
         Raises:
-            UserError: for an id that the graph does not have.
+            UserError: for a type or an id that the graph does not have, or a batch that is too large.
         """
-        ids, times = np.ascontiguousarray(ids, np.int32), np.ascontiguousarray(times, np.int64)
+        ids, times = self._checked(node, ids, times)
+        merging = self._merging(times)
+        place = list(self.graph.nodes).index(node)
+        plan = self._plan(node)
+        space = Workspace() if workspace is None else workspace
+        space.reserve(*self._room(len(ids)))
+        while True:
+            frontiers = np.full((len(self.fanouts) + 1, len(self.graph.nodes), 3), -1)
+            frontiers[0, place] = 0, 0, len(ids)
+            space.narrow[: len(ids)], space.wide[: len(ids)] = ids, times
+            blocks = np.empty((len(plan.steps), 5), np.int64)
+            used = np.full(2, len(ids))
+            ended = sample_hops(
+                plan.steps, self._tables.relations, self._tables.fanouts, self._tables.keys,
+                self._slots(merging), merging, self.recent, self.replace, frontiers, blocks, space.narrow,
+                space.wide, used,
+            )  # fmt: skip
+            if ended == hops.TOO_MANY:
+                raise UserError("a batch draws 2**31 edges or more of one relation; make it or the fan-outs smaller")
+            if ended == hops.DONE:
+                self._tables.known.update(batch=(len(ids), *used.tolist()))
+                return self._views(plan, frontiers, blocks, space)
+            space.reserve(*(2 * used).tolist())
+
+    def _checked(self, node: str, ids: Any, times: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+        ids, times = np.asarray(ids), np.asarray(times)
+        if node not in self.graph.nodes:
+            raise UserError(f"no node type {node!r}; known: {', '.join(self.graph.nodes)}")
+        if ids.ndim != 1 or ids.shape != times.shape:
+            raise UserError(f"{node}: ids and times must be lists of one length; they are {ids.shape}, {times.shape}")
+        if len(ids) and (ids.dtype.kind not in "iu" or times.dtype.kind not in "iu"):
+            raise UserError(f"{node}: ids and times must be whole numbers; they are {ids.dtype} and {times.dtype}")
         if len(ids) and (ids.min() < 0 or ids.max() >= self.graph.nodes[node]):
             raise UserError(f"{node}: node ids must be within 0 and {self.graph.nodes[node] - 1:,}")
-        merge = len(times) > 0 and bool(np.all(times == times[0]))
-        frontiers, blocks = [{node: Frontier(ids, times)}], []
-        for depth, fanout in enumerate(self.fanouts):
-            frontier, found = self._hop(frontiers[-1], depth, fanout, merge)
-            frontiers.append(frontier)
-            blocks.append(found)
-        return Sample(frontiers, blocks)
+        return ids, times
 
-    def _hop(
-        self, targets: dict[str, Frontier], depth: int, fanout: int, merge: bool
-    ) -> tuple[dict[str, Frontier], dict[str, Block]]:
-        drawn: dict[str, list[tuple[str, Integers, Times]]] = {}
-        blocks: dict[str, Block] = {}
-        for node, frontier in targets.items():
-            for name in self._incoming[node]:
-                adjacency = self.graph.relations[name]
-                block = blocks[name] = self.edges_of(name, frontier, depth, fanout)
-                times = np.repeat(frontier.times, np.diff(block.pointer))
-                drawn.setdefault(adjacency.source, []).append((name, adjacency.indices[block.row], times))
-        frontiers = {}
-        for node, parts in drawn.items():
-            frontiers[node], rows = self._collect(node, parts, merge)
-            for (name, _, _), row in zip(parts, rows, strict=True):
-                old = blocks[name]
-                blocks[name] = Block(old.pointer, row, old.edge_id, old.age)
-        return frontiers, blocks
+    def _merging(self, times: NDArray[Any]) -> bool:
+        alike = len(times) == 0 or bool((times == times[0]).all())
+        if self.disjoint is False and not alike:
+            raise UserError("seeds of different times cannot share their neighbours; sample them disjoint")
+        return alike and not self.disjoint
 
-    def edges_of(self, name: str, frontier: Frontier, depth: int, fanout: int) -> Block:
-        """Edges of one relation into a frontier; ``row`` holds their positions in the adjacency."""
-        adjacency = self.graph.relations[name]
-        key = np.uint64(zlib.crc32(f"{self.seed}/{depth}/{name}".encode()))
-        clock = adjacency.times()
-        limit = fanout if fanout != ALL else np.iinfo(np.int64).max
-        pointer, position = draw(adjacency.indptr, clock, frontier.ids, frontier.times, limit, key, self.recent)
-        age = np.zeros(len(position), np.int64)
-        if len(clock):
-            when, times = clock[position], np.repeat(frontier.times, np.diff(pointer))
-            age = np.where(when == ALWAYS, 0, times - np.where(when == ALWAYS, 0, when))
-        return Block(pointer, position, adjacency.edge_id[position], age)
+    def _room(self, count: int) -> tuple[int, int]:
+        """What the last batch needed, in proportion, and something more."""
+        before, narrow, wide = self._tables.known.get("batch", (1, 256, 256))
+        share = 1.1 * count / max(before, 1)
+        return int(share * narrow) + 1_024, int(share * wide) + 1_024
 
-    def _collect(
-        self, node: str, parts: list[tuple[str, Integers, Times]], merge: bool
-    ) -> tuple[Frontier, list[NDArray[np.int64]]]:
-        ids = np.concatenate([part[1] for part in parts])
-        times = np.concatenate([part[2] for part in parts])
-        row = np.arange(len(ids))
-        if merge and len(ids):
-            if node not in self._slots:
-                self._slots[node] = np.full(self.graph.nodes[node], -1, np.int32)
-            row, ids = relabel(ids, self._slots[node])
-            times = np.full(len(ids), times[0])
-        borders = np.cumsum([len(part[1]) for part in parts])[:-1]
-        return Frontier(ids, times), np.split(row, borders)
+    @cached_property
+    def _tables(self) -> "_Tables":
+        return _Tables.of(self)
 
+    @cached_property
+    def _plans(self) -> dict[str, "_Plan"]:
+        return {}
 
-@njit(cache=True)
-def _mix(value: Any) -> Any:
-    """One step of splitmix64 (Steele, Lea and Flood, OOPSLA 2014)."""
-    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return value ^ (value >> np.uint64(31))
+    def _plan(self, node: str) -> "_Plan":
+        if node not in self._plans:
+            self._plans[node] = _Plan.of(self, node)
+        return self._plans[node]
 
+    @cached_property
+    def _threads(self) -> threading.local:
+        return threading.local()
 
-@njit(cache=True)
-def draw(indptr: Any, time: Any, nodes: Any, times: Any, fanout: int, key: Any, recent: bool) -> tuple[Any, Any]:
-    """Positions of up to ``fanout`` edges strictly before ``times[i]`` in each row: (pointer, positions)."""
-    pointer = np.zeros(len(nodes) + 1, np.int64)
-    for i in range(len(nodes)):
-        first, last = indptr[nodes[i]], indptr[nodes[i] + 1]
-        if len(time):
-            last = lower_bound(time, first, last, times[i])
-        pointer[i + 1] = pointer[i] + min(last - first, fanout)
-    position = np.empty(pointer[-1], np.int64)
-    golden = np.uint64(0x9E3779B97F4A7C15)
-    for i in range(len(nodes)):
-        first, last = indptr[nodes[i]], indptr[nodes[i] + 1]
-        if len(time):
-            last = lower_bound(time, first, last, times[i])
-        begin, count = pointer[i], pointer[i + 1] - pointer[i]
-        if count == last - first or recent:
-            for j in range(count):
-                position[begin + j] = last - count + j
-            continue
-        state = _mix(key * golden ^ np.uint64(nodes[i]) * golden ^ _mix(np.uint64(times[i])))
-        for j in range(count):
-            state += golden
-            highest = last - first - count + j
-            pick = first + np.int64(_mix(state) % np.uint64(highest + 1))
-            for earlier in range(begin, begin + j):
-                if position[earlier] == pick:
-                    pick = first + highest
-                    break
-            position[begin + j] = pick
-    return pointer, position
+    def _slots(self, merging: bool) -> NDArray[np.int64]:
+        """Addresses and lengths of this thread's slots, made when it first merges."""
+        if not merging:
+            return np.zeros((len(self.graph.nodes), 2), np.int64)
+        if not hasattr(self._threads, "table"):
+            self._threads.slots = [np.full(count, -1, np.int32) for count in self.graph.nodes.values()]
+            self._threads.table = np.array([[item.ctypes.data, len(item)] for item in self._threads.slots], np.int64)
+        found: NDArray[np.int64] = self._threads.table
+        return found
+
+    def _views(self, plan: "_Plan", frontiers: Any, blocks: Any, space: Workspace) -> Sample:
+        narrow, wide = space.narrow, space.wide
+        parts: list[dict[str, Frontier]] = []
+        for table in frontiers.tolist():
+            parts.append({
+                name: Frontier(narrow[ids : ids + count], wide[times : times + count])
+                for name, (ids, times, count) in zip(self.graph.nodes, table, strict=True)
+                if count >= 0
+            })  # fmt: skip
+        found: list[dict[str, Block]] = [{} for _ in self.fanouts]
+        for (depth, name, target), (pointer, row, position, _, drawn) in zip(plan.names, blocks.tolist(), strict=True):
+            frontier = parts[depth][target]
+            found[depth][name] = Block(
+                self.graph.relations[name],
+                narrow[pointer : pointer + len(frontier.ids) + 1],
+                narrow[row : row + drawn],
+                wide[position : position + drawn],
+                frontier.times,
+            )
+        return Sample(parts, found)
 
 
-@njit(cache=True)
-def relabel(ids: Any, slots: Any) -> tuple[Any, Any]:
-    """Rows of a list without repetition: (row of each id, distinct ids); ``slots`` is all -1 and stays so."""
-    row = np.empty(len(ids), np.int64)
-    distinct = np.empty(len(ids), np.int32)
-    count = 0
-    for i in range(len(ids)):
-        if slots[ids[i]] < 0:
-            slots[ids[i]] = count
-            distinct[count] = ids[i]
-            count += 1
-        row[i] = slots[ids[i]]
-    for i in range(count):
-        slots[distinct[i]] = -1
-    return row, distinct[:count].copy()
+class _Tables(NamedTuple):
+    """What the kernel reads, and the arrays whose addresses stand in it, to keep them alive."""
+
+    relations: NDArray[np.int64]
+    fanouts: NDArray[np.int64]
+    keys: NDArray[np.uint64]
+    arrays: list[Any]
+    known: dict[str, tuple[int, int, int]]
+
+    @classmethod
+    def of(cls, sampler: Sampler) -> "_Tables":
+        graph, names = sampler.graph, list(sampler.graph.relations)
+        types = list(graph.nodes)
+        rows, arrays = [], []
+        for adjacency in graph.relations.values():
+            indptr = np.ascontiguousarray(adjacency.indptr, np.int64)
+            indices = np.ascontiguousarray(adjacency.indices, np.int32)
+            time = np.ascontiguousarray(adjacency.times(), np.int64)
+            arrays += [indptr, indices, time]
+            ends = types.index(adjacency.source), types.index(adjacency.target)
+            rows.append([*ends, _address(indptr), _address(indices), _address(time), len(indices)])
+        fanouts = np.zeros((len(sampler.fanouts), len(names)), np.int64)
+        keys = np.zeros(fanouts.shape, np.uint64)
+        for depth, fanout in enumerate(sampler.fanouts):
+            for place, name in enumerate(names):
+                wanted = fanout.get(name, 0) if isinstance(fanout, Mapping) else fanout
+                fanouts[depth, place] = np.iinfo(np.int64).max if wanted == ALL else wanted
+                keys[depth, place] = zlib.crc32(f"{sampler.seed}/{depth}/{name}".encode())
+        return cls(np.array(rows, np.int64).reshape(len(names), 6), fanouts, keys, arrays, {})
+
+
+def _address(array: NDArray[Any]) -> int:
+    return int(array.ctypes.data) if len(array) else 0
+
+
+class _Plan(NamedTuple):
+    """The blocks that seeds of one type have, by depth."""
+
+    steps: NDArray[np.int64]
+    names: list[tuple[int, str, str]]
+
+    @classmethod
+    def of(cls, sampler: Sampler, node: str) -> "_Plan":
+        graph, places = sampler.graph, list(sampler.graph.relations)
+        names: list[tuple[int, str, str]] = []
+        reached = [node]
+        for depth in range(len(sampler.fanouts)):
+            hop = [(name, target) for target in graph.nodes if target in reached for name in graph.incoming(target)]
+            names += [(depth, name, target) for name, target in hop]
+            reached = [graph.relations[name].source for name, _ in hop]
+        steps = [[depth, places.index(name)] for depth, name, _ in names]
+        return cls(np.array(steps, np.int64).reshape(len(names), 2), names)

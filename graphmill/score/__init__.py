@@ -117,7 +117,9 @@ def _scored(
     settings = TrainParams.parse(model.parameters, "train")
     network = predict.load_network(model, 0)
     by_network = model.winner in NETWORKS
-    everything = None if graph.judges_events else layerwise.embeddings(network, inputs, int(rows["time"].iloc[0]))
+    everything = None
+    if not graph.judges_events:
+        everything = layerwise.embeddings(network, inputs, int(rows["time"].iloc[0]), settings.memory_limit)
     size = params.batch_size if everything is None else max(params.batch_size, 65_536)
     starts = range(0, len(rows), size)
     for start in track(starts, "score"):

@@ -1,8 +1,12 @@
 """Full-graph inference, layer by layer: every node once a layer, with all its neighbours, as of one moment.
 
-It gives what message passing over the full neighbourhood gives, at the cost of one pass over the edges a layer;
-memory is bounded by the hidden rows of all nodes and one chunk of targets.
+It gives what message passing over the full neighbourhood gives, at the cost of one pass over the edges a layer.
+Memory is bounded by a parameter: hidden rows that do not fit stand in a file, and targets are taken in runs.
 """
+
+import tempfile
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,57 +14,130 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from graphmill.features.inputs import Inputs
-from graphmill.graph.adjacency import Adjacency
-from graphmill.graph.sampler import ALL, Block, Frontier, Sampler
-from graphmill.train.batches import block_edges
+from graphmill.graph.kernels import forget, merge
+from graphmill.graph.neighbours import all_before
+from graphmill.train.batches import Edges, block_edges
 from graphmill.train.network import Network
 
-CHUNK = 16_384
+MEMORY = 2 << 30
+"""Bytes, where the caller does not say."""
+PER_ROW = 16
+"""Floats of working memory that a target or an edge needs for each column, at most: attention keeps several."""
+
+Hidden = dict[str, Tensor]
 
 
-def embeddings(network: Network, inputs: Inputs, moment: int, chunk: int = CHUNK) -> Tensor:
-    """Embeddings of all nodes of the task's type as of ``moment``: float32 ``[N, hidden]``, on the CPU."""
+def embeddings(network: Network, inputs: Inputs, moment: int, memory: int = MEMORY) -> Tensor:
+    """Embeddings of all nodes of the task's type as of ``moment``: float32 ``[N, width]``, on the CPU.
+
+    Args:
+        network: any kind.
+        inputs: what the network sees.
+        moment: clock units.
+        memory: bytes for hidden rows and working memory; beyond it hidden rows stand in an unnamed file.
+    """
     network.eval()
     with torch.inference_mode():
-        hidden = {node: _encode(network, inputs, node, moment, chunk) for node in inputs.graph.nodes}
-        for place in range(len(network.layers)):
-            last = place == len(network.layers) - 1
-            wanted = [network.shape.node] if last else list(inputs.graph.nodes)
-            hidden = {node: _layer(network, place, inputs, node, hidden, moment, chunk) for node in wanted}
+        needed = _needed(network)
+        hidden: Hidden = {node: _encode(network, inputs, node, moment, memory) for node in needed[0]}
+        for place, layer in enumerate(network.layers):
+            sent = _sent(network, layer, hidden, needed[place + 1], memory)
+            hidden = {
+                node: _next(network, layer, inputs, node, hidden, sent, moment, memory) for node in needed[place + 1]
+            }
     return hidden[network.shape.node]
 
 
-def _chunks(count: int, chunk: int) -> list[NDArray[np.int32]]:
-    return [np.arange(first, min(first + chunk, count), dtype=np.int32) for first in range(0, count, chunk)]
+def _needed(network: Network) -> list[list[str]]:
+    """The node types whose rows are needed before the first layer, after it, and so on."""
+    needed = [[network.shape.node]]
+    for _ in network.layers:
+        sources = [source for source, target, _ in network.shape.relations.values() if target in needed[0]]
+        needed.insert(0, [node for node in network.shape.inputs if node in (*needed[0], *sources)])
+    return needed
 
 
-def _encode(network: Network, inputs: Inputs, node: str, moment: int, chunk: int) -> Tensor:
-    hidden = torch.empty((inputs.graph.nodes[node], network.shape.hidden))
-    for ids in _chunks(len(hidden), chunk):
+def _rows(count: int, width: int, memory: int) -> Tensor:
+    """Room for hidden rows: in memory up to a quarter of what is allowed, else in a file that is already unlinked."""
+    if count * width * 4 <= memory // 4:
+        return torch.empty((count, width))
+    with tempfile.TemporaryFile() as file:
+        return torch.from_numpy(np.memmap(file, np.float32, "w+", shape=(count, width)))
+
+
+def _runs(weight: NDArray[np.int64], width: int, memory: int) -> Iterator[tuple[int, int]]:
+    """Runs of targets whose rows and edges fit into half the memory, at least one target each.
+
+    Args:
+        weight: int64 ``[targets + 1]``: edges before each target.
+        width: columns of a row.
+        memory: bytes.
+    """
+    limit = max(memory // 2 // (4 * PER_ROW * width), 1)
+    weight = weight + np.arange(len(weight))
+    first = 0
+    while first < len(weight) - 1:
+        last = int(np.searchsorted(weight, weight[first] + limit, "right")) - 1
+        last = max(last, first + 1)
+        yield first, last
+        first = last
+
+
+def _encode(network: Network, inputs: Inputs, node: str, moment: int, memory: int) -> Tensor:
+    count = inputs.graph.nodes[node]
+    hidden = _rows(count, network.shape.hidden, memory)
+    for first, last in _runs(np.zeros(count + 1, np.int64), max(len(inputs.names(node)), network.shape.hidden), memory):
+        ids = np.arange(first, last, dtype=np.int32)
         dense, codes = inputs.gather(node, ids, np.full(len(ids), moment))
-        rows = network.encode(node, (torch.from_numpy(dense), torch.from_numpy(codes)))
-        hidden[ids[0] : ids[-1] + 1] = rows
+        hidden[first:last] = network.encode(node, (torch.from_numpy(dense), torch.from_numpy(codes)))
     return hidden
 
 
-def _layer(
-    network: Network, place: int, inputs: Inputs, node: str, hidden: dict[str, Tensor], moment: int, chunk: int
+def _sent(network: Network, layer: Any, hidden: Hidden, wanted: list[str], memory: int) -> Hidden:
+    """What travels along each relation: the hidden rows themselves, or their narrower projection, made once."""
+    sent = {}
+    for name, (source, target, _) in network.shape.relations.items():
+        if target not in wanted:
+            continue
+        sent[name] = hidden[source]
+        if layer.convolution.late:
+            count, width = hidden[source].shape
+            parts = _runs(np.zeros(count + 1, np.int64), width, memory)
+            made = [layer.convolution.send(name, hidden[source][first:last]) for first, last in parts]
+            sent[name] = torch.cat(made)
+    return sent
+
+
+def _next(
+    network: Network, layer: Any, inputs: Inputs, node: str, hidden: Hidden, sent: Hidden, moment: int, memory: int
 ) -> Tensor:
-    graph = inputs.graph
-    sampler = Sampler(graph, [ALL])
-    result = torch.empty_like(hidden[node])
-    for ids in _chunks(len(result), chunk):
-        frontier = Frontier(ids, np.full(len(ids), moment))
-        messages = []
-        for name in graph.incoming(node):
-            block = sampler.edges_of(name, frontier, 0, ALL)
-            block = Block(block.pointer, _sources(graph.relations[name], block), block.edge_id, block.age)
-            messages.append((name, hidden[graph.relations[name].source], block_edges(inputs, name, block)))
-        own = hidden[node][ids[0] : ids[-1] + 1]
-        result[ids[0] : ids[-1] + 1] = network.layers[place](node, own, messages)
-    return result
+    """Rows of all nodes of a type after a layer."""
+    names = [name for name in inputs.graph.incoming(node) if name in network.shape.relations]
+    relations = inputs.graph.relations
+    weight = np.zeros(inputs.graph.nodes[node] + 1, np.int64)
+    for name in names:
+        weight += relations[name].indptr
+    convolution = layer.convolution
+    slots = {name: np.full(len(sent[name]), -1, np.int32) for name in names if convolution.compact}
+    result = None
+    for first, last in _runs(weight, hidden[node].shape[1], memory):
+        edges = {
+            name: block_edges(inputs, name, all_before(relations[name], first, last, moment), convolution.apart)
+            for name in names
+        }
+        near = {name: sent[name] for name in names}
+        for name in slots:
+            near[name], edges[name] = _compact(sent[name], edges[name], slots[name])
+        rows = layer({node: hidden[node][first:last]}, near, edges)[node]
+        result = _rows(len(weight) - 1, rows.shape[1], memory) if result is None else result
+        result[first:last] = rows
+    return hidden[node] if result is None else result
 
 
-def _sources(adjacency: Adjacency, block: Block) -> NDArray[np.int64]:
-    """Source nodes of a block that still holds positions in the adjacency."""
-    return adjacency.indices[block.row].astype(np.int64)
+def _compact(rows: Tensor, edges: Edges, slots: NDArray[np.int32]) -> tuple[Tensor, Edges]:
+    """Just the rows that the edges name, and edges that name them so."""
+    row = edges.row.numpy()
+    distinct = np.empty(len(row), np.int32)
+    distinct = distinct[: merge(row, slots, distinct, 0)]
+    forget(slots, distinct)
+    return rows[torch.from_numpy(distinct).long()], edges

@@ -20,11 +20,12 @@ from graphmill.errors import UserError
 from graphmill.features.inputs import Inputs
 from graphmill.graph.sampler import Sampler
 from graphmill.progress import track
-from graphmill.train.batches import assemble, to
 from graphmill.train.checkpoint import Checkpoints
 from graphmill.train.examples import balanced, labels, limited
+from graphmill.train.loader import Loader
 from graphmill.train.network import Network, architecture
 from graphmill.train.params import Params
+from graphmill.train.resident import Resident, resident
 
 
 @dataclass
@@ -45,17 +46,18 @@ def fit(
     """Train until the validation metric stops rising; return the best network and the learning curve."""
     device = choose_device(params.device)
     torch.manual_seed(params.seed)
-    shape = architecture(inputs, params.model.hidden, len(params.hops), params.model.dropout)
+    shape = architecture(inputs, params.model, len(params.hops))
     network = Network(shape).to(device)
     network.start_at(_base_rate(labels(train), params.negatives))
     optimizer = torch.optim.AdamW(network.parameters(), params.learning_rate, weight_decay=params.weight_decay)
     progress = _resume(network, optimizer, checkpoints, name)
     kept = limited(len(validation), params.validation_limit, labels(validation), [params.seed, 1])
     judged = validation.iloc[kept]
+    held = resident(inputs, device)
     for epoch in track(range(progress.epoch, params.epochs), f"train {name}"):
         if epoch - progress.best_epoch > params.patience and progress.best_epoch >= 0:
             break
-        loss = _epoch(network, optimizer, inputs, train, params, epoch)
+        loss = _epoch(network, optimizer, inputs, train, params, epoch, held)
         scores = logits(network, inputs, judged, params.hops, params)
         metric = judge(inputs.graph.task.metric, labels(judged), scores)
         progress.curve.append({"epoch": epoch, "loss": loss, "validation": metric})
@@ -103,11 +105,12 @@ def embeddings(
     device = next(network.parameters()).device
     ids, times = examples["node"].to_numpy(np.int32), examples["time"].to_numpy(np.int64)
     network.eval()
-    for first in range(0, len(ids), size):
-        chosen = slice(first, first + size)
-        batch = assemble(inputs, sampler, network.shape.node, ids[chosen], times[chosen])
+    parts = ((ids[first : first + size], times[first : first + size]) for first in range(0, len(ids), size))
+    workers = params.workers if len(ids) > size else 0
+    loader = Loader(inputs, sampler, network.shape.node, network.apart, device, workers)
+    for batch in loader.batches(parts):
         with torch.inference_mode():
-            yield network.embed(to(batch, device))
+            yield network.embed(batch)
 
 
 def judge(metric: str, label: NDArray[np.float32], scores: NDArray[np.float64]) -> float:
@@ -123,22 +126,23 @@ def judge(metric: str, label: NDArray[np.float32], scores: NDArray[np.float64]) 
 
 
 def _epoch(
-    network: Network, optimizer: torch.optim.Optimizer, inputs: Inputs, train: pd.DataFrame, params: Params, epoch: int
-) -> float:
+    network: Network, optimizer: torch.optim.Optimizer, inputs: Inputs, train: pd.DataFrame, params: Params, epoch: int,
+    held: Resident,
+) -> float:  # fmt: skip
     torch.manual_seed(params.seed * 100_003 + epoch)
     device = next(network.parameters()).device
     label = labels(train)
     order = balanced(label, params.negatives, [params.seed, 0, epoch])
     sampler = Sampler(inputs.graph, params.hops, params.recent, params.seed + 7_919 * (epoch + 1))
     ids, times = train["node"].to_numpy(np.int32), train["time"].to_numpy(np.int64)
-    steps = math.ceil(len(order) / params.batch_size)
+    parts = [order[first : first + params.batch_size] for first in range(0, len(order), params.batch_size)]
+    loader = Loader(inputs, sampler, network.shape.node, network.apart, device, params.workers, held)
     network.train()
     total = 0.0
-    for step in range(steps):
-        chosen = order[step * params.batch_size : (step + 1) * params.batch_size]
+    batches = loader.batches((ids[chosen], times[chosen]) for chosen in parts)
+    for step, (chosen, batch) in enumerate(zip(parts, batches, strict=True)):
         for group in optimizer.param_groups:
-            group["lr"] = params.learning_rate * one_cycle((epoch + step / steps) / params.epochs)
-        batch = to(assemble(inputs, sampler, network.shape.node, ids[chosen], times[chosen]), device)
+            group["lr"] = params.learning_rate * one_cycle((epoch + step / len(parts)) / params.epochs)
         target = torch.from_numpy(label[chosen]).to(device)
         loss = binary_cross_entropy_with_logits(network(batch), target)
         optimizer.zero_grad()

@@ -80,16 +80,17 @@ def _describe(inputs: Inputs, sample: Sample, depth: int, node: str, done: Descr
     return np.concatenate(parts, axis=1), names
 
 
-def _mean(block: Block, matrix: Matrix, row: NDArray[np.int64] | None) -> Matrix:
+def _mean(block: Block, matrix: Matrix, row: NDArray[np.int32] | None) -> Matrix:
     """Mean of each target's rows, NaN where it has none: trees know what to do with that."""
-    from torch import arange, from_numpy
-    from torch.nn.functional import embedding_bag
+    from torch import from_numpy
+
+    from graphmill.train.aggregate import mean_of
 
     count = np.diff(block.pointer)
     if matrix.shape[1] == 0 or len(matrix) == 0:
         return np.full((len(count), matrix.shape[1]), np.nan, np.float32)
-    place = arange(len(matrix)) if row is None else from_numpy(row)
-    mean = embedding_bag(place, from_numpy(matrix), from_numpy(block.pointer), mode="mean", include_last_offset=True)
+    place = np.arange(len(matrix), dtype=np.int32) if row is None else row
+    mean = mean_of(from_numpy(matrix), from_numpy(place), from_numpy(block.pointer))
     result: Matrix = mean.numpy()
     result[count == 0] = np.nan
     return result

@@ -1,8 +1,7 @@
-"""The network: GraphSAGE with a mean (Hamilton, Ying and Leskovec, 2017) over many node and edge types.
+"""The network: an encoder a node type, convolutions over many node and edge types, and a head.
 
-Every layer adds, to a node's own projection, the projected mean of its neighbours in each relation and of its
-edges' own inputs; a residual connection and layer normalisation keep it trainable at any depth. With no layers
-it is a multi-layer perceptron on the node alone.
+A residual connection and layer normalisation around every convolution keep it trainable at any depth. With no
+layers it is a multi-layer perceptron on the node alone.
 """
 
 import math
@@ -10,20 +9,26 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, embedding_bag, relu
+from torch.nn.functional import dropout, relu
 
 from graphmill.features.inputs import Inputs
 from graphmill.params import Section
 from graphmill.train.batches import Batch, Edges, Rows
+from graphmill.train.convolutions import make
+from graphmill.train.params import Network as Shape
 
 
 class Architecture(Section):
     """Everything needed to build the network again: stored in model.json."""
 
+    kind: str
+    """Of the convolutions; a perceptron has none."""
     node: str
     """The task's node type."""
     hidden: int
     """Width of every layer."""
+    heads: int
+    """Attention heads, where the kind has them."""
     layers: int
     """Number of hops."""
     dropout: float
@@ -36,25 +41,22 @@ class Architecture(Section):
     """Source type, target type and number of edge inputs of each relation."""
 
 
-def architecture(inputs: Inputs, hidden: int, layers: int, dropout: float) -> Architecture:
+def architecture(inputs: Inputs, params: Shape, layers: int) -> Architecture:
     """The architecture that fits a graph's inputs."""
     graph = inputs.graph
     return Architecture(
         node=graph.task.node,
-        hidden=hidden,
+        kind=params.kind,
+        hidden=params.hidden,
+        heads=params.heads,
         layers=layers,
-        dropout=dropout,
+        dropout=params.dropout,
         inputs={node: len(inputs.names(node)) for node in graph.nodes},
         embedded={node: inputs.embedded(node) for node in graph.nodes},
         relations={
             name: (item.source, item.target, len(inputs.edge_names(name))) for name, item in graph.relations.items()
         },
     )
-
-
-def module_name(relation: str) -> str:
-    """Names of torch modules have no dots."""
-    return relation.replace(".", "-")
 
 
 class Encoder(nn.Module):
@@ -75,40 +77,21 @@ class Encoder(nn.Module):
 
 
 class Layer(nn.Module):
-    """One hop for every node type."""
+    """One hop for every node type: a convolution, and what keeps it trainable at any depth."""
 
     def __init__(self, shape: Architecture) -> None:
         super().__init__()
-        width = shape.hidden
         self.rate = shape.dropout
-        self.own = nn.ModuleDict({node: nn.Linear(width, width) for node in shape.inputs})
-        self.norm = nn.ModuleDict({node: nn.LayerNorm(width) for node in shape.inputs})
-        self.neighbours = nn.ModuleDict(
-            {module_name(name): nn.Linear(width, width, bias=False) for name in shape.relations}
-        )
-        self.edges = nn.ModuleDict(
-            {
-                module_name(name): nn.Linear(count, width, bias=False)
-                for name, (_, _, count) in shape.relations.items()
-                if count
-            }
-        )
+        self.convolution = make(shape.kind, list(shape.inputs), shape.relations, shape.hidden, shape.heads)
+        self.norm = nn.ModuleDict({node: nn.LayerNorm(shape.hidden) for node in shape.inputs})
 
-    def forward(self, node: str, own: Tensor, messages: list[tuple[str, Tensor, Edges]]) -> Tensor:
-        """Hidden rows of one node type.
-
-        Args:
-            node: the node type.
-            own: ``[targets, hidden]`` of the layer before.
-            messages: relation, hidden rows of its source type, and the edges between.
-        """
-        total = self.own[node](own)
-        for relation, source, edges in messages:
-            name = module_name(relation)
-            total = total + self.neighbours[name](mean_of(source, edges))
-            if name in self.edges:
-                total = total + self.edges[name](edges.mean)
-        return own + dropout(relu(self.norm[node](total)), self.rate, self.training)
+    def forward(self, own: dict[str, Tensor], sent: dict[str, Tensor], edges: dict[str, Edges]) -> dict[str, Tensor]:
+        """Hidden rows of the targets, from their own, what their relations send, and the edges between."""
+        total = self.convolution(own, sent, edges)
+        return {
+            node: rows + dropout(relu(self.norm[node](total[node])), self.rate, self.training)
+            for node, rows in own.items()
+        }
 
 
 class Network(nn.Module):
@@ -122,6 +105,12 @@ class Network(nn.Module):
         )
         self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
         self.head = nn.Linear(shape.hidden, 1)
+
+    @property
+    def apart(self) -> bool:
+        """Whether batches must bring every edge's own inputs, not their mean alone."""
+        layers: list[Any] = list(self.layers)
+        return any(layer.convolution.apart for layer in layers)
 
     def start_at(self, share: float) -> None:
         """Begin with the base rate: the first epochs need not learn that positives are rare."""
@@ -150,20 +139,6 @@ class Network(nn.Module):
 
     def _step(self, layer: Any, hidden: list[dict[str, Tensor]], batch: Batch, depth: int) -> dict[str, Tensor]:
         edges = batch.edges[depth]
-        return {
-            node: layer(
-                node,
-                own,
-                [
-                    (name, hidden[depth + 1][self.shape.relations[name][0]], item)
-                    for name, item in edges.items()
-                    if self.shape.relations[name][1] == node
-                ],
-            )
-            for node, own in hidden[depth].items()
-        }
-
-
-def mean_of(source: Tensor, edges: Edges) -> Tensor:
-    """Mean of each target's source rows, 0 where it has none: gather and mean in one pass."""
-    return embedding_bag(edges.row, source, edges.pointer, mode="mean", include_last_offset=True)
+        sent = {name: layer.convolution.send(name, hidden[depth + 1][self.shape.relations[name][0]]) for name in edges}
+        found: dict[str, Tensor] = layer(hidden[depth], sent, edges)
+        return found

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ByteSize, Field, model_validator
 
 from graphmill.params import Section
 
@@ -12,12 +12,21 @@ Count = Annotated[int, Field(ge=1)]
 class Network(Section):
     """The graph network."""
 
-    kind: Literal["sage", "mlp"] = "sage"
-    """`sage`: GraphSAGE with a mean; `mlp`: the node alone, without a neighbourhood."""
+    kind: Literal["sage", "gat", "gin", "rgcn", "hgt", "mlp"] = "sage"
+    """`sage`: GraphSAGE with a mean, by far the fastest; `gat`: attention; `gin`: isomorphism network with a mean;
+    `rgcn`: relational convolution; `hgt`: heterogeneous transformer; `mlp`: the node alone."""
     hidden: int = Field(default=64, ge=1)
     """Width of every layer."""
+    heads: int = Field(default=4, ge=1)
+    """Attention heads of `gat` and `hgt`; they share the width."""
     dropout: float = Field(default=0.2, ge=0, lt=1)
     """Share of activations dropped in training."""
+
+    @model_validator(mode="after")
+    def _heads(self) -> Self:
+        if self.kind in ("gat", "hgt") and self.hidden % self.heads:
+            raise ValueError(f"heads: {self.heads} heads cannot share a width of {self.hidden} evenly")
+        return self
 
 
 class Controls(Section):
@@ -76,12 +85,16 @@ class Params(Section):
     """Seed of everything random."""
     threads: int = Field(default=1, ge=1)
     """Threads of the network and the trees. The result depends on it; two on a contended core are slower than one."""
+    workers: int = Field(default=1, ge=0, le=64)
+    """Threads that make batches ahead of the network; 0 makes each when it is needed. The result is the same."""
+    memory_limit: ByteSize = Field(default=ByteSize(2_000_000_000), ge=1_000_000)
+    """Memory of full-graph inference; hidden rows beyond it stand in a temporary file."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` takes a GPU when there is one."""
 
     @model_validator(mode="after")
     def _hops(self) -> Self:
-        if self.model.kind == "sage" and not self.fanouts:
+        if self.model.kind != "mlp" and not self.fanouts:
             raise ValueError("fanouts: a graph network needs at least one hop; take kind mlp for none")
         if any(fanout < -1 or fanout == 0 for fanout in self.fanouts + self.controls.fanouts):
             raise ValueError("fanouts: each is a number of edges from 1, or -1 for all")
@@ -90,4 +103,4 @@ class Params(Section):
     @property
     def hops(self) -> list[int]:
         """Fan-outs that the network uses: none for the perceptron."""
-        return self.fanouts if self.model.kind == "sage" else []
+        return [] if self.model.kind == "mlp" else self.fanouts
