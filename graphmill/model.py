@@ -53,6 +53,11 @@ class Model:
         return str(self.manifest["winner"])
 
     @property
+    def relations(self) -> list[str]:
+        """The relations that it was trained with; it looks at no other."""
+        return list(self.manifest["relations"])
+
+    @property
     def split_count(self) -> int:
         """Number of splits it was trained on."""
         return int(self.manifest["splits"])

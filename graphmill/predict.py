@@ -1,6 +1,7 @@
 """Scoring any model on any examples: one road for evaluation, drift, batch scoring and parity tests."""
 
 import time
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from safetensors.torch import load_file
 
 from graphmill.features.inputs import Inputs
 from graphmill.features.store import Features
-from graphmill.graph.sampler import ALL
+from graphmill.graph.sampler import ALL, Fanout
 from graphmill.graph.store import Graph
 from graphmill.model import NETWORKS, Model
 from graphmill.train import calibration, controls, layerwise, loop
@@ -34,9 +35,18 @@ def score(model: Model, name: str, split: int, graph: Graph, features: Features,
     Raises:
         UserError: when the features lack a column that the model needs.
     """
-    inputs = Inputs(graph, features, model.transforms(split))
+    inputs = inputs_of(model, split, graph, features)
     raw = logits(model, name, split, inputs, examples)
     return calibration.apply(raw, model.calibration(name, split))
+
+
+def inputs_of(model: Model, split: int, graph: Graph, features: Features) -> Inputs:
+    """What a model sees of a graph: its own columns and relations, whatever came since it was trained.
+
+    Raises:
+        UserError: when the graph or the features lack what the model needs.
+    """
+    return Inputs(graph.only(model.relations), features, model.transforms(split))
 
 
 def logits(model: Model, name: str, split: int, inputs: Inputs, examples: pd.DataFrame) -> Scores:
@@ -75,14 +85,16 @@ def network_logits(network: Network, inputs: Inputs, examples: pd.DataFrame, par
     return found
 
 
-def inference_fanouts(graph: Graph, params: Params) -> list[int]:
+def inference_fanouts(graph: Graph, params: Params) -> list[Fanout]:
     """All neighbours for entities, whose answer then depends on no draw; for events the fan-outs of training."""
-    return params.hops if graph.judges_events else [ALL for _ in params.hops]
+    if graph.judges_events:
+        return params.hops
+    return [dict.fromkeys(hop, ALL) if isinstance(hop, Mapping) else ALL for hop in params.hops]
 
 
 def milliseconds(model: Model, name: str, graph: Graph, features: Features, examples: pd.DataFrame) -> float:
     """Median wall time of scoring one example alone, over the examples given."""
-    inputs = Inputs(graph, features, model.transforms(0))
+    inputs = inputs_of(model, 0, graph, features)
     params = Params.parse(model.parameters, "train")
     network = load_network(model, 0) if name in NETWORKS else None
     spent = []

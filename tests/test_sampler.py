@@ -1,5 +1,7 @@
 """The sampler: only the past, exact counts, one answer for one example."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,9 +9,10 @@ from hypothesis import strategies as st
 
 from graphmill.errors import UserError
 from graphmill.graph.adjacency import assemble
+from graphmill.graph.hops import Workspace
 from graphmill.graph.kernels import forget, merge
 from graphmill.graph.sampler import ALL, Sampler
-from tests.worlds import World, changed_after, edge_lists
+from tests.worlds import Edges, World, changed_after, edge_lists
 
 
 def flat(sample):
@@ -107,6 +110,118 @@ def test_odd_requests():
             Sampler(world, [5]).sample("hub", np.array(wrong), np.array([1]))
     with pytest.raises(UserError, match="fan-out -2"):
         Sampler(world, [-2])
+
+
+def hub(count, times=None):
+    """A world with one hub that ``count`` items point at."""
+    rows = np.arange(count, dtype=np.int32)
+    adjacency = assemble(("item", "hub"), rows, np.zeros(count, np.int32), rows, times, 1)
+    return World({"hub": 1, "item": count}, {"item.in.hub": adjacency})
+
+
+@pytest.mark.parametrize("fanout", [2, 48, 49, 90, 299, 300, 301])
+def test_any_fanout_draws_distinct_edges_uniformly(fanout):
+    world, seeds = hub(300), np.array([0])
+    hits = np.zeros(300)
+    rounds = 400
+    for seed in range(rounds):
+        ids = Sampler(world, [fanout], seed=seed).sample("hub", seeds, seeds).frontiers[1]["item"].ids
+        assert len(ids) == min(fanout, 300) == len(set(ids.tolist()))
+        hits[ids] += 1
+    share = min(fanout / 300, 1)
+    # the hits of one item are binomial: five and a half standard deviations
+    assert np.abs(hits - rounds * share).max() <= 5.5 * np.sqrt(rounds * share * (1 - share))
+
+
+def test_with_replacement_the_fanout_is_always_full():
+    world = hub(3, np.array([1, 2, 3]))
+    sampler = Sampler(world, [50], seed=2, replace=True)
+    sample = sampler.sample("hub", np.array([0, 0, 0]), np.array([9, 2, 1]))
+    pointer = sample.blocks[0]["item.in.hub"].pointer
+    assert pointer.tolist() == [0, 50, 100, 100], "nothing is drawn where nothing is visible"
+    assert set(sample.frontiers[1]["item"].ids[50:]) == {0}, "edges of the future are not drawn"
+    assert set(sample.frontiers[1]["item"].ids[:50]) == {0, 1, 2}
+    with pytest.raises(UserError, match="fan-out -1"):
+        Sampler(world, [ALL], replace=True)
+
+
+def test_fanouts_by_relation():
+    world = Edges(np.arange(5), np.zeros(5, int), np.arange(5), np.zeros(5), 6).world()[0]
+    seeds, times = np.array([0]), np.array([9])
+    one = Sampler(world, [{"person.rates.person": 2}, {"person.rates.person": ALL}]).sample("person", seeds, times)
+    assert [list(part) for part in one.blocks] == [["person.rates.person"]] * 2
+    assert len(one.blocks[0]["person.rates.person"].row) == 2
+    none = Sampler(world, [{"person.rates.person": 0, "person.rev_rates.person": 3}]).sample("person", seeds, times)
+    assert len(none.blocks[0]["person.rates.person"].row) == 0
+    with pytest.raises(UserError, match="no relation 'person.likes.person'; known: person.rates.person"):
+        Sampler(world, [{"person.likes.person": 2}])
+
+
+def test_merged_and_disjoint_draw_the_same_edges():
+    random = np.random.default_rng(3)
+    world = Edges(random.integers(0, 9, 60), random.integers(0, 9, 60), random.integers(0, 9, 60), np.zeros(60), 9)
+    world, seeds = world.world()[0], np.array([0, 0, 3, 7])
+    times = np.full(4, 8)
+    merged, apart = (
+        Sampler(world, [2, 3], disjoint=disjoint).sample("person", seeds, times) for disjoint in (None, True)
+    )
+    for name, block in merged.blocks[0].items():
+        assert block.edge_id.tolist() == apart.blocks[0][name].edge_id.tolist()
+    ids = merged.frontiers[1]["person"].ids.tolist()
+    assert len(ids) == len(set(ids)) and set(ids) == set(apart.frontiers[1]["person"].ids.tolist())
+    with pytest.raises(UserError, match="cannot share"):
+        Sampler(world, [2], disjoint=False).sample("person", seeds, np.arange(4))
+
+
+def test_a_workspace_is_used_again_and_changes_nothing():
+    random = np.random.default_rng(4)
+    world = Edges(
+        random.integers(0, 50, 900), random.integers(0, 50, 900), random.integers(0, 99, 900), np.zeros(900), 50
+    )
+    sampler, space = Sampler(world.world()[0], [5, 5], seed=1), Workspace()
+    for size in (1, 40, 3, 200, 7):
+        seeds, times = random.integers(0, 50, size), random.integers(0, 120, size)
+        assert flat(sampler.sample("person", seeds, times, space)) == flat(sampler.sample("person", seeds, times))
+
+
+def test_many_threads_sample_as_one():
+    random = np.random.default_rng(5)
+    world = Edges(
+        random.integers(0, 80, 3000), random.integers(0, 80, 3000), random.integers(0, 99, 3000), np.zeros(3000), 80
+    )
+    sampler = Sampler(world.world()[0], [5, 5], seed=1)
+    seeds = [random.integers(0, 80, 60) for _ in range(60)]
+    times = [np.full(60, 50 + place) for place in range(60)]
+    alone = [flat(sampler.sample("person", *pair)) for pair in zip(seeds, times, strict=True)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda pair: flat(sampler.sample("person", *pair)), zip(seeds, times, strict=True)))
+    assert together == alone
+
+
+@pytest.mark.parametrize(
+    ("ids", "times", "told"),
+    [
+        ([2**32 + 1], [1], "within 0 and 0"),
+        ([0.5], [1], "whole numbers"),
+        ([0, 0], [1], "one length"),
+        ([[0]], [[1]], "one length"),
+        (["a"], [1], "whole numbers"),
+    ],
+)
+def test_seeds_that_mean_nothing_are_refused(ids, times, told):
+    with pytest.raises(UserError, match=told):
+        Sampler(hub(3), [2]).sample("hub", np.array(ids), np.array(times))
+    with pytest.raises(UserError, match="no node type 'hubs'; known: hub, item"):
+        Sampler(hub(3), [2]).sample("hubs", np.array([0]), np.array([1]))
+
+
+def test_an_empty_relation_and_a_time_before_everything():
+    empty = np.empty(0, np.int32)
+    world = World({"hub": 2, "item": 3}, {"item.in.hub": assemble(("item", "hub"), empty, empty, empty, None, 2)})
+    sample = Sampler(world, [3, 3]).sample("hub", np.array([0, 1]), np.array([5, 5]))
+    assert sample.blocks[0]["item.in.hub"].pointer.tolist() == [0, 0, 0]
+    early = Sampler(hub(3, np.array([1, 2, 3])), [3]).sample("hub", np.array([0]), np.array([np.iinfo(np.int64).min]))
+    assert len(early.frontiers[1]["item"].ids) == 0
 
 
 def test_merging_leaves_its_slots_clean():

@@ -158,3 +158,52 @@ def test_a_perceptron_has_no_neighbourhood(tiny_run, tmp_path):
     train.run(root / "graph", root / "features", tmp_path / "model", params)
     model = Model.open(tmp_path / "model")
     assert model.names[0] == "mlp" and predict.load_network(model, 0).layers.__len__() == 0
+
+
+def test_a_relation_that_came_later_changes_nothing(tiny_data, tmp_path):
+    """A model scores a graph with a new edge type as it scores the one without it."""
+    from components.__main__ import run
+
+    runs = {}
+    for name, edges in (("before", {}), ("after", tiny.params()["schema"]["edges"])):
+        params = tiny.params()
+        params["schema"]["edges"] = edges
+        params["features"]["structure"] = []  # a place in the whole graph is moved by every edge
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "params.yaml").write_text(yaml.safe_dump(params))
+        for stage in ("ingest", "graph", "features", *(["train"] if name == "before" else [])):
+            run(stage, tmp_path / name / "params.yaml", tiny_data, tmp_path / name)
+        root = tmp_path / name / "artifacts"
+        runs[name] = Graph.open(root / "graph"), Features.open(root / "features")
+    model = Model.open(tmp_path / "before" / "artifacts" / "model")
+    assert set(runs["after"][0].relations) > set(model.relations) == set(runs["before"][0].relations)
+    examples = runs["before"][1].examples.iloc[::7]
+    for kind in model.names:
+        one, other = (predict.score(model, kind, 0, *runs[name], examples) for name in ("before", "after"))
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(UserError, match="relations that the graph does not have: customer.refers.customer"):
+        runs["before"][0].only(runs["after"][0].relations)
+
+
+def test_relations_that_are_not_named_are_not_followed(tiny_run, tmp_path):
+    root = tiny_run / "artifacts"
+    fanouts = {name: [3, 2] for name in ("terminal.rev_terminal_id.payment", "payment.terminal_id.terminal")}
+    params = train.Params.parse(tiny.params()["train"] | {"fanouts": fanouts, "epochs": 1}, "train")
+    train.run(root / "graph", root / "features", tmp_path / "model", params)
+    model = Model.open(tmp_path / "model")
+    assert set(model.manifest["architecture"]["relations"]) == set(fanouts)
+    assert set(model.relations) == set(Graph.open(root / "graph").relations)
+    graph, features = Graph.open(root / "graph"), Features.open(root / "features")
+    assert np.isfinite(predict.score(model, "sage", 0, graph, features, features.examples.iloc[:50])).all()
+    network = predict.load_network(model, 0)
+    inputs = predict.inputs_of(model, 0, graph, features)
+    full = layerwise.embeddings(network, inputs, graph.as_of)
+    examples = features.examples.iloc[::37].assign(time=graph.as_of)
+    every = [dict.fromkeys(fanouts, ALL)] * 2
+    sampled = next(loop.embeddings(network, inputs, examples, every, params))
+    np.testing.assert_allclose(full[examples["node"].to_numpy(np.int64)].numpy(), sampled.numpy(), atol=1e-5)
+    unknown = train.Params.parse(tiny.params()["train"] | {"fanouts": {"payment.gone.x": [3]}}, "train")
+    with pytest.raises(UserError, match="no relation 'payment.gone.x'"):
+        train.run(root / "graph", root / "features", tmp_path / "none", unknown)
+    with pytest.raises(UserError, match="every relation needs a number for every hop"):
+        train.Params.parse({"fanouts": {"a": [1], "b": [1, 2]}}, "train")

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from graphmill import predict
 from graphmill.evaluate.judgement import Judgement
 from graphmill.evaluate.ranking import Ranking
 from graphmill.features.inputs import Inputs
@@ -49,7 +50,7 @@ def _columns(judgement: Judgement, examples: pd.DataFrame) -> Iterator[tuple[str
     state = features.state(graph, node, ids, times)
     for place, name in enumerate(features.state_names(graph, node)):
         yield name, state[:, place], False
-    inputs = Inputs(graph, features, judgement.model.transforms(0))
+    inputs = predict.inputs_of(judgement.model, 0, graph, features)
     means, names = neighbourhood.aggregates(inputs, examples, [NEIGHBOURS], recent=True, seed=0)
     told = _told(inputs, node)
     for place, name in enumerate(names):

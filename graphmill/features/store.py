@@ -148,7 +148,8 @@ class Features:
         return found
 
     def _windows_of(self, graph: Graph, node: str) -> list[Window]:
-        return [window for window in self.windows if graph.relations[window.over].target == node]
+        known = graph.relations
+        return [window for window in self.windows if window.over in known and known[window.over].target == node]
 
     def _prefix(self, graph: Graph, window: Window) -> Any:
         """A window's running sums: stored for the graph itself, computed for a permuted one."""

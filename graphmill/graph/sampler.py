@@ -30,6 +30,11 @@ ALL = -1
 """The fan-out that takes every visible neighbour."""
 
 
+def follows(fanout: Fanout, relation: str) -> bool:
+    """Whether a relation is followed at a hop at all."""
+    return not isinstance(fanout, Mapping) or relation in fanout
+
+
 class Frontier(NamedTuple):
     """Nodes at one depth: ids and, beside each, the time up to which it may be read."""
 
@@ -268,7 +273,13 @@ class _Plan(NamedTuple):
         names: list[tuple[int, str, str]] = []
         reached = [node]
         for depth in range(len(sampler.fanouts)):
-            hop = [(name, target) for target in graph.nodes if target in reached for name in graph.incoming(target)]
+            hop = [
+                (name, target)
+                for target in graph.nodes
+                if target in reached
+                for name in graph.incoming(target)
+                if follows(sampler.fanouts[depth], name)
+            ]
             names += [(depth, name, target) for name, target in hop]
             reached = [graph.relations[name].source for name, _ in hop]
         steps = [[depth, places.index(name)] for depth, name, _ in names]

@@ -1,6 +1,7 @@
 """Reading a graph folder: verified once, memory-mapped afterwards."""
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from graphmill import artifact
 from graphmill.clock import Clock
+from graphmill.errors import UserError
 from graphmill.graph.adjacency import Adjacency, assemble, load
 from graphmill.schema import Relation, Schema
 from graphmill.task import Task
@@ -87,7 +89,18 @@ class Graph:
 
     def incoming(self, node: str) -> list[str]:
         """Names of the relations into a node type, in the schema's order."""
-        return [relation.name for relation in self.schema.relations() if relation.target == node]
+        return [item.name for item in self.schema.relations() if item.target == node and item.name in self.relations]
+
+    def only(self, names: Iterable[str]) -> "Graph":
+        """The graph without its other relations: what a model sees that was trained before they came.
+
+        Raises:
+            UserError: for a relation that the graph does not have.
+        """
+        absent = [name for name in names if name not in self.relations]
+        if absent:
+            raise UserError(f"the model needs relations that the graph does not have: {', '.join(sorted(absent))}")
+        return dataclasses.replace(self, relations={name: self.relations[name] for name in names})
 
     def shuffled(self, seed: int) -> "Graph":
         """The same graph with its neighbours drawn at random: a control that must do worse.
@@ -97,6 +110,8 @@ class Graph:
         """
         permuted: dict[str, Adjacency] = {}
         for relation in self.schema.relations():
+            if relation.name not in self.relations:
+                continue
             group = [relation.node or "", relation.column or "", relation.edge or ""]
             state = np.random.default_rng([seed, *"/".join(group).encode()])
             permuted[relation.name] = self._permuted(relation, state)

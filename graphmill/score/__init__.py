@@ -13,7 +13,6 @@ from pydantic import Field, field_validator
 from graphmill import artifact, lineage, predict
 from graphmill.clock import ALWAYS, duration, moment, text
 from graphmill.errors import UserError
-from graphmill.features.inputs import Inputs
 from graphmill.features.store import Features
 from graphmill.graph.store import Graph
 from graphmill.model import NETWORKS, Model
@@ -113,7 +112,7 @@ def _scored(
     model: Model, graph: Graph, features: Features, rows: pd.DataFrame, params: Params
 ) -> Iterator[tuple[pd.DataFrame, NDArray[np.float64], NDArray[np.float32] | None]]:
     """Rows, their probabilities and their embeddings, part by part."""
-    inputs = Inputs(graph, features, model.transforms(0))
+    inputs = predict.inputs_of(model, 0, graph, features)
     settings = TrainParams.parse(model.parameters, "train")
     network = predict.load_network(model, 0)
     by_network = model.winner in NETWORKS

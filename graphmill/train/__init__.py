@@ -55,6 +55,7 @@ def run(graph: str | Path, features: str | Path, model: str | Path, params: Para
             "schema": network_graph.schema.canonical(),
             "parameters": params.canonical(),
             "architecture": results[0]["architecture"],
+            "relations": list(network_graph.relations),
             "validation": validation,
             "calibration": {name: [list(result[name]["calibration"]) for result in results] for name in names},
             "threshold": {name: [result[name]["threshold"] for result in results] for name in names},

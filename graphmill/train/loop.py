@@ -18,7 +18,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from graphmill.errors import UserError
 from graphmill.features.inputs import Inputs
-from graphmill.graph.sampler import Sampler
+from graphmill.graph.sampler import Fanout, Sampler
 from graphmill.progress import track
 from graphmill.train.checkpoint import Checkpoints
 from graphmill.train.examples import balanced, labels, limited
@@ -46,7 +46,7 @@ def fit(
     """Train until the validation metric stops rising; return the best network and the learning curve."""
     device = choose_device(params.device)
     torch.manual_seed(params.seed)
-    shape = architecture(inputs, params.model, len(params.hops))
+    shape = architecture(inputs, params.model, params.hops)
     network = Network(shape).to(device)
     network.start_at(_base_rate(labels(train), params.negatives))
     optimizer = torch.optim.AdamW(network.parameters(), params.learning_rate, weight_decay=params.weight_decay)
@@ -88,7 +88,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def logits(
-    network: Network, inputs: Inputs, examples: pd.DataFrame, fanouts: list[int], params: Params, size: int = 1_024
+    network: Network, inputs: Inputs, examples: pd.DataFrame, fanouts: list[Fanout], params: Params, size: int = 1_024
 ) -> NDArray[np.float64]:
     """Logits of examples from sampled neighbourhoods: float64 ``[n]``."""
     parts = embeddings(network, inputs, examples, fanouts, params, size)
@@ -98,7 +98,7 @@ def logits(
 
 
 def embeddings(
-    network: Network, inputs: Inputs, examples: pd.DataFrame, fanouts: list[int], params: Params, size: int = 1_024
+    network: Network, inputs: Inputs, examples: pd.DataFrame, fanouts: list[Fanout], params: Params, size: int = 1_024
 ) -> Iterator[torch.Tensor]:
     """Embeddings of examples from sampled neighbourhoods, batch by batch: ``[up to size, hidden]`` each."""
     sampler = Sampler(inputs.graph, fanouts, params.recent, params.seed)

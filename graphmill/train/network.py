@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout, relu
 
 from graphmill.features.inputs import Inputs
+from graphmill.graph.sampler import Fanout, follows
 from graphmill.params import Section
 from graphmill.train.batches import Batch, Edges, Rows
 from graphmill.train.convolutions import make
@@ -41,21 +42,20 @@ class Architecture(Section):
     """Source type, target type and number of edge inputs of each relation."""
 
 
-def architecture(inputs: Inputs, params: Shape, layers: int) -> Architecture:
-    """The architecture that fits a graph's inputs."""
+def architecture(inputs: Inputs, params: Shape, hops: list[Fanout]) -> Architecture:
+    """The architecture that fits a graph's inputs, over the relations that are followed."""
     graph = inputs.graph
+    followed = {name: item for name, item in graph.relations.items() if all(follows(hop, name) for hop in hops)}
     return Architecture(
         node=graph.task.node,
         kind=params.kind,
         hidden=params.hidden,
         heads=params.heads,
-        layers=layers,
+        layers=len(hops),
         dropout=params.dropout,
         inputs={node: len(inputs.names(node)) for node in graph.nodes},
         embedded={node: inputs.embedded(node) for node in graph.nodes},
-        relations={
-            name: (item.source, item.target, len(inputs.edge_names(name))) for name, item in graph.relations.items()
-        },
+        relations={name: (item.source, item.target, len(inputs.edge_names(name))) for name, item in followed.items()},
     )
 
 

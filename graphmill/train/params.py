@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ByteSize, Field, model_validator
 
+from graphmill.graph.sampler import Fanout
 from graphmill.params import Section
 
 Count = Annotated[int, Field(ge=1)]
@@ -63,8 +64,9 @@ class Params(Section):
     """The network."""
     controls: Controls = Controls()
     """The control models."""
-    fanouts: list[int] = [15, 10]
-    """Edges per relation at each hop; as many hops as numbers; -1 takes all."""
+    fanouts: list[int] | dict[str, list[int]] = [15, 10]
+    """Edges per relation at each hop; as many hops as numbers; -1 takes all. Or such a list for each relation by its
+    name (`payment.account_id.account: [15, 10]`); a relation that is not named is not followed by the network."""
     recent: bool = False
     """Whether the newest edges are taken instead of a uniform draw."""
     epochs: int = Field(default=20, ge=1)
@@ -94,13 +96,21 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _hops(self) -> Self:
-        if self.model.kind != "mlp" and not self.fanouts:
+        if self.model.kind != "mlp" and not (self.fanouts and all(self.fanouts)):
             raise ValueError("fanouts: a graph network needs at least one hop; take kind mlp for none")
-        if any(fanout < -1 or fanout == 0 for fanout in self.fanouts + self.controls.fanouts):
+        lists = list(self.fanouts.values()) if isinstance(self.fanouts, dict) else [self.fanouts]
+        if any(fanout < -1 or fanout == 0 for part in (*lists, self.controls.fanouts) for fanout in part):
             raise ValueError("fanouts: each is a number of edges from 1, or -1 for all")
+        if len({len(part) for part in lists}) > 1:
+            raise ValueError("fanouts: every relation needs a number for every hop")
         return self
 
     @property
-    def hops(self) -> list[int]:
-        """Fan-outs that the network uses: none for the perceptron."""
-        return [] if self.model.kind == "mlp" else self.fanouts
+    def hops(self) -> list[Fanout]:
+        """Fan-outs that the network uses, hop by hop: none for the perceptron."""
+        if self.model.kind == "mlp":
+            return []
+        if isinstance(self.fanouts, list):
+            return list(self.fanouts)
+        depths = len(next(iter(self.fanouts.values())))
+        return [{name: part[depth] for name, part in self.fanouts.items()} for depth in range(depths)]
