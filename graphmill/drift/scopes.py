@@ -49,16 +49,19 @@ def _nodes(source: Source, period: Period) -> Iterator[Scope]:
 
 def _edges(source: Source, period: Period) -> Iterator[Scope]:
     for edge, fields in source.features.edge_columns.items():
-        name = next(relation.name for relation in source.relations if relation.edge == edge)
-        adjacency = source.graph.relations[name]
-        places = source.positions(name, period)
-        rows, first = np.unique(np.asarray(adjacency.edge_id)[places], return_index=True)
+        if not fields:
+            continue
+        relation = next(relation for relation in source.relations if relation.edge == edge)
+        adjacency = source.graph.relations[relation.name]
+        places, count = source.some_positions(relation.name, period, 2 * MOST_ROWS)
+        # an undirected edge stands in the adjacency twice, a row of its table is one
+        rows, first = np.unique(np.asarray(adjacency.edge_id[places]), return_index=True)
         every = np.full(len(rows), ALWAYS, np.int64)
-        times = every if adjacency.time is None else np.asarray(adjacency.time)[places[first]]
+        times = every if adjacency.time is None else np.asarray(adjacency.time[places[first]])
         kept = thin(np.arange(len(rows)), MOST_ROWS)
-        if fields:
-            values = np.asarray(source.features.edges[edge][rows[kept]])
-            yield Scope(f"edge {edge}", fields, values, times[kept], len(rows), adjacency.time is not None)
+        values = np.asarray(source.features.edges[edge][rows[kept]])
+        whole = len(rows) if count <= len(places) else count // (1 + int(relation.undirected))
+        yield Scope(f"edge {edge}", fields, values, times[kept], whole, adjacency.time is not None)
 
 
 def _states(source: Source, period: Period) -> Iterator[Scope]:

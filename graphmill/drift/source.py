@@ -1,5 +1,6 @@
 """What a profile is made from: a graph, its features, the examples and their scores."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -13,6 +14,8 @@ from graphmill.features.store import Features
 from graphmill.graph.store import Graph
 from graphmill.schema import Relation
 
+PART = 1_000_000
+"""Edges looked at at once: bounds the memory."""
 Integers = NDArray[np.integer[Any]]
 Floats = NDArray[np.float64]
 
@@ -55,9 +58,9 @@ class Source:
         for relation in self.relations:
             if relation.node is None or relation.column is None:
                 continue
-            source, target = self.edges(relation.name, None)
             linked = np.full(self.graph.nodes[relation.node], -1, np.int32)
-            linked[source] = target
+            for source, target in self.edges(relation.name, None):
+                linked[source] = target
             found.setdefault(relation.node, {})[relation.column] = linked
         return found
 
@@ -65,18 +68,43 @@ class Source:
         """Whether rows of a node type have a time."""
         return bool(np.any(self.times[node] != ALWAYS))
 
-    def positions(self, relation: str, period: Period | None) -> Integers:
-        """Places in an adjacency of the edges of a period, of all where they have no time: int64 ``[e]``."""
+    def positions(self, relation: str, period: Period | None) -> Iterator[Integers]:
+        """Places in an adjacency of the edges of a period, of all where they have no time, part by part: int64."""
         adjacency = self.graph.relations[relation]
-        if adjacency.time is None or period is None:
-            return np.arange(adjacency.edges)
-        return np.flatnonzero(period.holds(np.asarray(adjacency.time)))
+        for first in range(0, adjacency.edges, PART):
+            last = min(first + PART, adjacency.edges)
+            if adjacency.time is None or period is None:
+                yield np.arange(first, last)
+            else:
+                yield np.flatnonzero(period.holds(np.asarray(adjacency.time[first:last]))) + first
 
-    def edges(self, relation: str, period: Period | None) -> tuple[Integers, Integers]:
-        """Source and target of the edges of a period: int ``[e]`` each."""
-        adjacency, places = self.graph.relations[relation], self.positions(relation, period)
-        target = np.searchsorted(np.asarray(adjacency.indptr), places, side="right") - 1
-        return np.asarray(adjacency.indices)[places], target
+    def some_positions(self, relation: str, period: Period, most: int) -> tuple[Integers, int]:
+        """At most ``most`` of the places, evenly spread, and how many there are in all."""
+        counts = [len(part) for part in self.positions(relation, period)]
+        wanted = thin(np.arange(sum(counts)), most)
+        borders = np.searchsorted(wanted, np.cumsum([0, *counts]))
+        before = np.cumsum([0, *counts])
+        found = [
+            part[wanted[borders[place] : borders[place + 1]] - before[place]]
+            for place, part in enumerate(self.positions(relation, period))
+        ]
+        return np.concatenate([np.empty(0, np.int64), *found]), sum(counts)
+
+    def edges(self, relation: str, period: Period | None) -> Iterator[tuple[Integers, Integers]]:
+        """Source and target of the edges of a period, part by part: int ``[e]`` each."""
+        adjacency = self.graph.relations[relation]
+        for places in self.positions(relation, period):
+            target = np.searchsorted(np.asarray(adjacency.indptr), places, side="right") - 1
+            yield np.asarray(adjacency.indices[places]), target
+
+    def degrees(self, relation: str, period: Period) -> tuple[Integers, Integers]:
+        """Edges of a period at each source and at each target: int64 ``[N]`` each."""
+        adjacency = self.graph.relations[relation]
+        ends = [np.zeros(self.graph.nodes[node], np.int64) for node in (adjacency.source, adjacency.target)]
+        for part in self.edges(relation, period):
+            for degree, nodes in zip(ends, part, strict=True):
+                np.add.at(degree, nodes, 1)
+        return ends[0], ends[1]
 
     def example_places(self, period: Period) -> Integers:
         """Rows of ``examples`` of a period: an event inside it, an entity judged in it or at its end."""

@@ -40,13 +40,14 @@ def _relation(source: Source, relation: Relation, period: Period) -> dict[str, V
     """Both ends of an edge table; of a link the linked end, and how many rows have one."""
     adjacency = source.graph.relations[relation.name]
     timed = adjacency.time is not None
-    sources, targets = source.edges(relation.name, period)
+    sources, targets = source.degrees(relation.name, period)
+    edges = int(targets.sum())
     first = None if adjacency.time is None else _first(adjacency.indptr, np.asarray(adjacency.time))
     values = _side(source, relation.target, targets, first, period)
-    found = {f"{relation.name} to {relation.target}": {"timed": timed, "edges": len(targets), **values}}
+    found = {f"{relation.name} to {relation.target}": {"timed": timed, "edges": edges, **values}}
     if relation.node is not None:
         rows = _rows(source, relation.node, period)["rows"]
-        found[f"{relation.name} to {relation.target}"]["linked_share"] = rounded(len(sources) / rows) if rows else None
+        found[f"{relation.name} to {relation.target}"]["linked_share"] = rounded(edges / rows) if rows else None
     elif not relation.undirected:
         values = _side(source, relation.source, sources, None, period)
         found[f"{relation.name} from {relation.source}"] = {"timed": timed, **values}
@@ -61,9 +62,10 @@ def _first(indptr: Integers, time: Integers) -> Integers:
     return first
 
 
-def _side(source: Source, node: str, ends: Integers, first: Integers | None, period: Period) -> Values:
+def _side(source: Source, node: str, degrees: Integers, first: Integers | None, period: Period) -> Values:
     """How the edges are spread over the nodes of one end."""
-    touched, degree = np.unique(ends, return_counts=True)
+    touched = np.flatnonzero(degrees)
+    degree = degrees[touched]
     there = int(np.sum(source.times[node] < period.end))
     born = source.times[node] if source.timed(node) else first
     return {

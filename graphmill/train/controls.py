@@ -15,7 +15,7 @@ from graphmill.train.params import Controls, Params
 
 Matrix = NDArray[np.float32]
 NAMES = ("features_only", "neighbour_trees")
-CHUNK = 65_536
+CHUNK = 16_384
 """Examples described and scored at once: bounds the memory."""
 
 

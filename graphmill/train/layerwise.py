@@ -101,11 +101,15 @@ def _sent(network: Network, layer: Any, hidden: Hidden, wanted: list[str], memor
             continue
         sent[name] = hidden[source]
         if layer.convolution.late:
-            count, width = hidden[source].shape
-            parts = _runs(np.zeros(count + 1, np.int64), width, memory)
-            made = [layer.convolution.send(name, hidden[source][first:last]) for first, last in parts]
-            sent[name] = torch.cat(made)
+            sent[name] = _projected(layer.convolution, name, hidden[source], memory)
     return sent
+
+
+def _projected(convolution: Any, relation: str, rows: Tensor, memory: int) -> Tensor:
+    result = _rows(len(rows), convolution.send(relation, rows[:0]).shape[1], memory)
+    for first, last in _runs(np.zeros(len(rows) + 1, np.int64), rows.shape[1], memory):
+        result[first:last] = convolution.send(relation, rows[first:last])
+    return result
 
 
 def _next(

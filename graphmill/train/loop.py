@@ -88,19 +88,20 @@ def choose_device(name: str) -> torch.device:
 
 
 def logits(
-    network: Network, inputs: Inputs, examples: pd.DataFrame, fanouts: list[Fanout], params: Params, size: int = 1_024
+    network: Network, inputs: Inputs, examples: pd.DataFrame, fanouts: list[Fanout], params: Params
 ) -> NDArray[np.float64]:
     """Logits of examples from sampled neighbourhoods: float64 ``[n]``."""
-    parts = embeddings(network, inputs, examples, fanouts, params, size)
+    parts = embeddings(network, inputs, examples, fanouts, params)
     with torch.inference_mode():
         found = [network.logits(part).cpu().numpy().astype(np.float64) for part in parts]
     return np.concatenate(found) if found else np.empty(0)
 
 
 def embeddings(
-    network: Network, inputs: Inputs, examples: pd.DataFrame, fanouts: list[Fanout], params: Params, size: int = 1_024
+    network: Network, inputs: Inputs, examples: pd.DataFrame, fanouts: list[Fanout], params: Params
 ) -> Iterator[torch.Tensor]:
-    """Embeddings of examples from sampled neighbourhoods, batch by batch: ``[up to size, hidden]`` each."""
+    """Embeddings of examples from sampled neighbourhoods, batch by batch: ``[batch, hidden]`` each."""
+    size = 2 * params.batch_size  # without gradients there is room for more
     sampler = Sampler(inputs.graph, fanouts, params.recent, params.seed)
     device = next(network.parameters()).device
     ids, times = examples["node"].to_numpy(np.int32), examples["time"].to_numpy(np.int64)

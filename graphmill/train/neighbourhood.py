@@ -39,24 +39,24 @@ def aggregates(
     """
     sampler = Sampler(inputs.graph, fanouts, recent, seed)
     ids, times = examples["node"].to_numpy(np.int32), examples["time"].to_numpy(np.int64)
-    found: list[tuple[NDArray[np.int64], Matrix]] = []
+    result = np.empty((len(ids), 0), np.float32)
     names: list[str] = []
     for chosen in track(_groups(times, size), "neighbourhoods"):
         sample = sampler.sample(inputs.graph.task.node, ids[chosen], times[chosen])
         matrix, names = _describe(inputs, sample, 0, inputs.graph.task.node, {})
-        found.append((chosen, matrix))
-    result = np.empty((len(ids), len(names)), np.float32)
-    for chosen, matrix in found:
+        if result.shape[1] != len(names):
+            result = np.empty((len(ids), len(names)), np.float32)
         result[chosen] = matrix
     return result, names
 
 
 def _groups(times: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
-    """Batches of places: all of one moment together, since those share their neighbours, else ``size``."""
+    """Batches of places, at most ``size``: those of one moment together, since they share their neighbours."""
     moments, counts = np.unique(times, return_counts=True)
     order = np.argsort(times, kind="stable")
     if len(moments) <= len(times) / 64:
-        return np.split(order, np.cumsum(counts)[:-1])
+        moment = np.split(order, np.cumsum(counts)[:-1])
+        return [part[first : first + size] for part in moment for first in range(0, len(part), size)]
     return [order[first : first + size] for first in range(0, len(order), size)]
 
 
