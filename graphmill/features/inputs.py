@@ -1,7 +1,5 @@
 """What a model sees of a node or an edge at a moment: raw values and state, through its own transforms."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -54,12 +52,16 @@ class Inputs:
 
     def gather(self, node: str, ids: NDArray[np.int32], times: NDArray[np.int64]) -> tuple[Matrix, Codes]:
         """Encoded rows as of their times: dense float32 ``[n, len(names)]``, codes int64 ``[n, embedded]``."""
-        dense, codes = self.static(node, ids)
-        return np.concatenate([dense, self.state_of(node, ids, times)], axis=1), codes
+        state = self.state[node]
+        dense, codes = self.nodes[node].rows(self.features.nodes[node], ids, beside=len(state.names))
+        if state.names:
+            raw = self.features.state(self.graph, node, ids, times)
+            state.into(raw, np.arange(len(ids), dtype=np.int32), dense, len(self.nodes[node].names), codes[:, :0])
+        return dense, codes
 
     def static(self, node: str, ids: NDArray[np.int32]) -> tuple[Matrix, Codes]:
         """What does not depend on the time: dense float32 ``[n, inputs]`` and codes int64 ``[n, embedded]``."""
-        return self.nodes[node](_take(self.features.nodes[node], ids))
+        return self.nodes[node].rows(self.features.nodes[node], ids)
 
     def state_of(self, node: str, ids: NDArray[np.int32], times: NDArray[np.int64]) -> Matrix:
         """What depends on the time: float32 ``[n, state inputs]``."""
@@ -68,16 +70,8 @@ class Inputs:
     def gather_edges(self, relation: str, block: Block) -> Matrix:
         """Encoded edges of a block: float32 ``[edges, len(edge_names)]``."""
         edge = self.relation[relation].edge
-        parts = [self.edges[edge](_take(self.features.edges[edge], block.edge_id))[0]] if edge else []
+        parts = [self.edges[edge].rows(self.features.edges[edge], block.edge_id)[0]] if edge else []
         if self.graph.relations[relation].time is not None:
             days = np.maximum(block.age, 0) / day(self.graph.clock)
             parts.append((np.log1p(days) / AGE_SCALE).astype(np.float32)[:, None])
         return np.concatenate(parts, axis=1) if parts else np.empty((len(block.edge_id), 0), np.float32)
-
-
-def _take(matrix: Any, ids: NDArray[np.int32]) -> Matrix:
-    """Rows by id into fresh memory; ``mode="clip"`` skips a check that costs more than the copy."""
-    output = np.empty((len(ids), matrix.shape[1]), np.float32)
-    if matrix.shape[1]:
-        np.take(matrix, ids, 0, out=output, mode="clip")
-    return output

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from graphmill.errors import UserError
 from graphmill.features.columns import Field
+from graphmill.features.encode import EMBEDDING, LOG, NUMERIC, ONE_HOT, PLAIN, QUANTILE, encode
 from graphmill.params import Section
 
 LANDMARKS = 101
@@ -14,6 +15,9 @@ LIMIT = 10.0
 """Scaled values are cut here: one absurd row must not swamp a sum over neighbours."""
 
 Matrix = NDArray[np.float32]
+Tables = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]
+KINDS = {"numeric": NUMERIC, "onehot": ONE_HOT, "embedding": EMBEDDING}
+SCALES = {"log": LOG, "quantile": QUANTILE}
 
 
 class Transform(Section):
@@ -108,46 +112,64 @@ class Encoder:
         absent = [item.column for item in transforms if item.kind != "skip" and item.column not in places]
         if absent:
             raise UserError(f"the model needs columns that the features do not have: {', '.join(absent)}")
-        self.parts = [(item, places[item.column]) for item in transforms if item.kind != "skip"]
-        self.codes = {
-            item.column: _recode(fields[place].vocabulary or [], item.vocabulary)
-            for item, place in self.parts
-            if item.kind in ("onehot", "embedding")
-        }
-        self.names = [name for item, _ in self.parts for name in item.names()]
-        self.embedded = [(item.column, len(item.vocabulary) + 1) for item, _ in self.parts if item.kind == "embedding"]
+        kept = [item for item in transforms if item.kind != "skip"]
+        self.names = [name for item in kept for name in item.names()]
+        self.embedded = [(item.column, len(item.vocabulary) + 1) for item in kept if item.kind == "embedding"]
+        self._tables = _tables(kept, [fields[places[item.column]].vocabulary or [] for item in kept], places)
 
     def __call__(self, raw: Matrix) -> tuple[Matrix, NDArray[np.int64]]:
         """Encode raw rows ``[n, columns]``: dense float32 ``[n, len(names)]``, codes int64 ``[n, len(embedded)]``."""
-        dense = np.zeros((len(raw), len(self.names)), np.float32)
-        codes = np.zeros((len(raw), len(self.embedded)), np.int64)
-        at = coded = 0
-        for item, place in self.parts:
-            values = raw[:, place]
-            if item.kind == "numeric":
-                at = _numeric(item, values, dense, at)
-                continue
-            code = self.codes[item.column][np.where(np.isnan(values), 0, values + 1).astype(np.int64)]
-            if item.kind == "embedding":
-                codes[:, coded] = code
-                coded += 1
-                continue
-            known = np.flatnonzero(code)
-            dense[known, at + code[known] - 1] = 1
-            at += len(item.vocabulary)
+        return self.rows(raw, np.arange(len(raw), dtype=np.int32))
+
+    def rows(self, raw: Matrix, ids: NDArray[np.int32], beside: int = 0) -> tuple[Matrix, NDArray[np.int64]]:
+        """Gather and encode rows of a raw matrix.
+
+        Args:
+            raw: float32 ``[rows, columns]``, memory-mapped or not.
+            ids: int32 ``[n]``.
+            beside: columns left free, all 0, behind the dense inputs.
+
+        Returns:
+            Dense float32 ``[n, len(names) + beside]`` and codes int64 ``[n, len(embedded)]``.
+
+        Raises:
+            UserError: for an id that is not a row.
+        """
+        dense = np.zeros((len(ids), len(self.names) + beside), np.float32)
+        codes = np.zeros((len(ids), len(self.embedded)), np.int64)
+        self.into(raw, ids, dense, 0, codes)
         return dense, codes
 
-
-def _numeric(item: Transform, values: NDArray[Any], dense: Matrix, at: int) -> int:
-    missing = np.isnan(values)
-    shaped = (_shape(values.astype(np.float64), item.scale, item.landmarks) - item.mean) / item.deviation
-    dense[:, at] = np.clip(np.where(missing, item.fill, shaped), -LIMIT, LIMIT)
-    if item.indicator:
-        dense[:, at + 1] = missing
-    return at + 1 + int(item.indicator)
+    def into(self, raw: Matrix, ids: NDArray[np.int32], dense: Matrix, first: int, codes: NDArray[np.int64]) -> None:
+        """Encode rows into the columns of ``dense`` from ``first`` on, which are all 0, and into ``codes``."""
+        raw = np.ascontiguousarray(raw, np.float32)
+        ids = np.array(ids, np.int32)
+        if not encode(raw.ctypes.data, raw.shape, ids, *self._tables, LIMIT, dense, first, codes):
+            raise UserError(f"row ids must be within 0 and {len(raw) - 1:,}")
 
 
-def _recode(now: list[str], fitted: list[str]) -> NDArray[np.int64]:
-    """Place in today's vocabulary (+1, 0 for missing) to the fitted code (0 where it was not seen)."""
+def _tables(kept: list[Transform], vocabularies: list[list[str]], places: dict[str, int]) -> Tables:
+    """What the kernel reads: parts, their numbers, landmarks and codes."""
+    parts, numbers = [], []
+    landmarks: list[float] = []
+    recode: list[int] = []
+    inputs = 0
+    for item, vocabulary in zip(kept, vocabularies, strict=True):
+        numeric = item.kind == "numeric"
+        begin, count = (len(landmarks), len(item.landmarks)) if numeric else (len(recode), len(vocabulary) + 1)
+        kind, scale = KINDS[item.kind], SCALES.get(item.scale, PLAIN)
+        parts.append([kind, places[item.column], inputs, scale, int(item.indicator), begin, count])
+        numbers.append([item.mean, item.deviation, item.fill])
+        landmarks += item.landmarks
+        recode += [] if numeric else _recode(vocabulary, item.vocabulary)
+        inputs += len(item.names())
+    return (
+        np.array(parts, np.int64).reshape(len(parts), 7), np.array(numbers, np.float64).reshape(len(parts), 3),
+        np.array(landmarks, np.float64), np.array(recode, np.int64),
+    )  # fmt: skip
+
+
+def _recode(now: list[str], fitted: list[str]) -> list[int]:
+    """By place in today's vocabulary + 1 (0 for missing) the fitted code (0 where it was not seen)."""
     codes = {value: place + 1 for place, value in enumerate(fitted)}
-    return np.array([0] + [codes.get(value, 0) for value in now], np.int64)
+    return [0] + [codes.get(value, 0) for value in now]
