@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from graphmill.features.inputs import Inputs
 from graphmill.features.store import Features
-from graphmill.graph.sampler import ALL, Fanout
+from graphmill.graph.sample import ALL, Fanout
 from graphmill.graph.store import Graph
 from graphmill.model import NETWORKS, Model
 from graphmill.train import calibration, controls, layerwise, loop

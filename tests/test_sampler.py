@@ -11,7 +11,8 @@ from graphmill.errors import UserError
 from graphmill.graph.adjacency import assemble
 from graphmill.graph.hops import Workspace
 from graphmill.graph.kernels import forget, merge
-from graphmill.graph.sampler import ALL, Sampler
+from graphmill.graph.sample import ALL
+from graphmill.graph.sampler import Sampler
 from tests.worlds import Edges, World, changed_after, edge_lists
 
 

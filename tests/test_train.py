@@ -16,7 +16,7 @@ from graphmill import artifact, predict, train
 from graphmill.errors import UserError
 from graphmill.features.inputs import Inputs
 from graphmill.features.store import Features
-from graphmill.graph.sampler import ALL
+from graphmill.graph.sample import ALL
 from graphmill.graph.store import Graph
 from graphmill.model import Model
 from graphmill.train import layerwise, loop

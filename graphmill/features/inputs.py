@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from graphmill.clock import day
 from graphmill.features.store import Features
 from graphmill.features.transforms import Encoder, Transform
-from graphmill.graph.sampler import Block
+from graphmill.graph.sample import Block
 from graphmill.graph.store import Graph
 
 Matrix = NDArray[np.float32]

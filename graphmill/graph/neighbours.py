@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from graphmill.graph.adjacency import Adjacency, lower_bound
-from graphmill.graph.sampler import Block
+from graphmill.graph.sample import Block
 
 
 def all_before(adjacency: Adjacency, first: int, last: int, moment: int) -> Block:

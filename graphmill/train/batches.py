@@ -9,7 +9,8 @@ from torch import Tensor
 
 from graphmill.features.inputs import Inputs
 from graphmill.graph.hops import Workspace
-from graphmill.graph.sampler import Block, Frontier, Sampler
+from graphmill.graph.sample import Block, Frontier
+from graphmill.graph.sampler import Sampler
 from graphmill.train.aggregate import mean_of
 
 Rows = tuple[Tensor, Tensor]

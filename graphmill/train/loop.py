@@ -18,7 +18,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from graphmill.errors import UserError
 from graphmill.features.inputs import Inputs
-from graphmill.graph.sampler import Fanout, Sampler
+from graphmill.graph.sample import Fanout
+from graphmill.graph.sampler import Sampler
 from graphmill.progress import track
 from graphmill.train.checkpoint import Checkpoints
 from graphmill.train.examples import balanced, labels, limited

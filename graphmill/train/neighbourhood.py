@@ -5,7 +5,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from graphmill.features.inputs import Inputs
-from graphmill.graph.sampler import Block, Sample, Sampler
+from graphmill.graph.sample import Block, Sample
+from graphmill.graph.sampler import Sampler
 from graphmill.progress import track
 
 Matrix = NDArray[np.float32]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout, relu
 
 from graphmill.features.inputs import Inputs
-from graphmill.graph.sampler import Fanout, follows
+from graphmill.graph.sample import Fanout, follows
 from graphmill.params import Section
 from graphmill.train.batches import Batch, Edges, Rows
 from graphmill.train.convolutions import make

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ByteSize, Field, model_validator
 
-from graphmill.graph.sampler import Fanout
+from graphmill.graph.sample import Fanout
 from graphmill.params import Section
 
 Count = Annotated[int, Field(ge=1)]

@@ -42,9 +42,9 @@ class Convolution(nn.Module):
         """
         raise NotImplementedError
 
-    def filled(self, edges: dict[str, Edges]) -> list[str]:
-        """Relations that have an edge here, in the order of the architecture."""
-        return [name for name in self.relations if name in edges and len(edges[name].row)]
+    def ordered(self, edges: dict[str, Edges]) -> list[str]:
+        """The relations here in the order of the architecture; one without an edge counts too: layers have biases."""
+        return [name for name in self.relations if name in edges]
 
 
 class EdgeMeans(nn.Module):

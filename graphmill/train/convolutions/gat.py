@@ -24,7 +24,7 @@ class Gat(Convolution):
     def forward(self, own: dict[str, Tensor], sent: dict[str, Tensor], edges: dict[str, Edges]) -> dict[str, Tensor]:
         """The targets' next rows."""
         total = {node: self.own[node](rows) for node, rows in own.items()}
-        for name in self.filled(edges):
+        for name in self.ordered(edges):
             _, target, count = self.relations[name]
             inputs = edges[name].own if count else None
             heard = self.attention[module_name(name)]((sent[name], own[target]), edges[name].index(), inputs)

@@ -20,12 +20,12 @@ class Hgt(Convolution):
     def forward(self, own: dict[str, Tensor], sent: dict[str, Tensor], edges: dict[str, Edges]) -> dict[str, Tensor]:
         """The targets' next rows."""
         total = {node: self.own[node](rows) for node, rows in own.items()}
-        filled = self.filled(edges)
-        if self.attention is not None and filled:
+        names = self.ordered(edges)
+        if self.attention is not None and names:
             # the layer knows one list of rows a type: first the targets, then what each relation sends
             parts = {node: [rows] for node, rows in own.items()}
             index = {}
-            for name in filled:
+            for name in names:
                 source = self.relations[name][0]
                 before = sum(len(part) for part in parts.setdefault(source, []))
                 parts[source].append(sent[name])

@@ -28,18 +28,18 @@ class Rgcn(Convolution):
     def forward(self, own: dict[str, Tensor], sent: dict[str, Tensor], edges: dict[str, Edges]) -> dict[str, Tensor]:
         """The targets' next rows."""
         total = {node: self.own[node](rows) for node, rows in own.items()}
-        filled = self.filled(edges)
-        if filled:
+        names = self.ordered(edges)
+        if names:
             begin, count = {}, 0
             for node, rows in own.items():
                 begin[node], count = count, count + len(rows)
             places, kinds, sources = [], [], 0
-            for name in filled:
+            for name in names:
                 index = edges[name].index()
                 places.append(index + index.new_tensor([[sources], [begin[self.relations[name][1]]]]))
                 kinds.append(index.new_full((index.shape[1],), list(self.relations).index(name)))
                 sources += len(sent[name])
-            both = torch.cat([sent[name] for name in filled]), torch.cat(list(own.values()))
+            both = torch.cat([sent[name] for name in names]), torch.cat(list(own.values()))
             heard = self.neighbours(both, torch.cat(places, dim=1), torch.cat(kinds))
             total = {node: total[node] + heard[begin[node] : begin[node] + len(own[node])] for node in own}
         found: dict[str, Tensor] = self.edges(total, edges)

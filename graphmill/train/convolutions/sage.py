@@ -44,7 +44,7 @@ class Sage(Convolution):
     def forward(self, own: dict[str, Tensor], sent: dict[str, Tensor], edges: dict[str, Edges]) -> dict[str, Tensor]:
         """The targets' next rows."""
         total = {node: self.own[node](rows) for node, rows in own.items()}
-        for name in self.filled(edges):
+        for name in self.ordered(edges):
             mean = mean_of(sent[name], edges[name].row, edges[name].pointer)
             target = self.relations[name][1]
             total[target] = total[target] + (mean if self.late else self.neighbours[module_name(name)](mean))
