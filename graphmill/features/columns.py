@@ -58,7 +58,7 @@ def fields(file: Path, columns: dict[str, Column]) -> list[Field]:
 
 def write_matrix(file: Path, found: list[Field], rows: int, output: Path) -> None:
     """Write the raw matrix float32 ``[rows, fields]``, batch by batch, memory-mapped."""
-    matrix = _matrix(output, np.float32, (rows, len(found)))
+    matrix = new_matrix(output, np.float32, (rows, len(found)))
     names = list(dict.fromkeys(_place(field)[0] for field in found if field.kind != "calendar"))
     at = 0
     for batch in _batches(file, names):
@@ -70,7 +70,7 @@ def write_matrix(file: Path, found: list[Field], rows: int, output: Path) -> Non
 
 def write_times(file: Path, columns: list[str], rows: int, output: Path) -> None:
     """Write timestamp columns as int64 ``[rows, columns]``, ``NEVER`` where missing."""
-    matrix = _matrix(output, np.int64, (rows, len(columns)))
+    matrix = new_matrix(output, np.int64, (rows, len(columns)))
     at = 0
     for batch in _batches(file, columns):
         for place, name in enumerate(columns):
@@ -101,7 +101,7 @@ def write_calendar(time: NDArray[np.int64], output: Path) -> None:
     matrix.flush()
 
 
-def _matrix(output: Path, kind: type[np.generic], shape: tuple[int, int]) -> Any:
+def new_matrix(output: Path, kind: type[np.generic], shape: tuple[int, int]) -> Any:
     """A new matrix on disk, with its room taken: a full disk would else kill the process as it fills the pages."""
     output.parent.mkdir(parents=True, exist_ok=True)
     matrix = np.lib.format.open_memmap(output, "w+", np.dtype(kind), shape)

@@ -11,13 +11,14 @@ from graphmill.artifact import Artifact
 from graphmill.errors import UserError
 from graphmill.features import columns as raw_columns
 from graphmill.features.columns import NEVER, Field
-from graphmill.features.windows import EVER, Window, prefix_sums, running_sums
+from graphmill.features.sums import RUN, Sums, fill, running
+from graphmill.features.windows import EVER, Window
 from graphmill.graph.adjacency import Adjacency
 from graphmill.graph.store import Graph
 from graphmill.schema import Column, Relation
 
 Matrix = NDArray[np.float32]
-LABEL_ARRAYS = ("indptr", "known", "prefix")
+LABEL_ARRAYS = ("indptr", "known", "values", "prefix")
 
 
 def write(tables: Artifact, graph: Graph, folder: Path, with_calendar: bool) -> dict[str, Any]:
@@ -99,33 +100,36 @@ def _edge_numbers(graph: Graph, relation: Relation) -> dict[str, Column]:
     return _numbers(graph.schema.edges[relation.edge].columns) if relation.edge else {}
 
 
-def window_values(
+def window_sums(
     graph: Graph,
     window: Window,
     fields: dict[str, list[Field]],
     edge_fields: dict[str, list[Field]],
     nodes: dict[str, Matrix],
     edges: dict[str, Matrix],
-) -> NDArray[np.float64]:
-    """Values of a window's columns in the adjacency's order: float64 ``[edges, columns]``.
+    sums: Sums,
+) -> Sums:
+    """Fill ``sums`` with the values of a window's columns, in the adjacency's order, and their running sums.
 
     An edge's own column goes before one of the row that the edge comes from.
     """
     relation, adjacency = relation_of(graph, window.over), graph.relations[window.over]
     own = {field.name: place for place, field in enumerate(edge_fields.get(relation.edge or "", []))}
     source = {field.name: place for place, field in enumerate(fields[relation.source])}
-    values = np.empty((adjacency.edges, len(window.columns)))
     for place, name in enumerate(window.columns):
-        if name in own:
-            values[:, place] = edges[str(relation.edge)][adjacency.edge_id, own[name]]
-        else:
-            values[:, place] = nodes[relation.source][adjacency.indices, source[name]]
-    return values
+        for first in range(0, adjacency.edges, RUN):
+            part = slice(first, first + RUN)
+            if name in own:
+                sums.values[part, place] = edges[str(relation.edge)][adjacency.edge_id[part], own[name]]
+            else:
+                sums.values[part, place] = nodes[relation.source][adjacency.indices[part], source[name]]
+    fill(sums, adjacency.indptr)
+    return sums
 
 
 def label_sums(
     adjacency: Adjacency, count: int, examples: pd.DataFrame
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Sums]:
     """Running sums of known labels in each row, sorted by when the label became known.
 
     Args:
@@ -134,7 +138,7 @@ def label_sums(
         examples: one row an event, with ``node``, ``label`` and ``known``.
 
     Returns:
-        indptr int64, known int64 ``[labelled edges]``, running sums of (count, value) float64 ``[.., 2]``.
+        indptr int64, known int64 ``[labelled edges]``, values and running sums of one column.
     """
     known = np.full(count, NEVER, np.int64)
     value = np.zeros(count)
@@ -147,8 +151,8 @@ def label_sums(
     order = np.lexsort((known[source], target[kept]))
     source, target = source[order], target[kept][order]
     indptr = np.searchsorted(target, np.arange(len(adjacency.indptr)))
-    parts = np.stack([np.ones(len(source)), value[source]], axis=1)
-    return indptr.astype(np.int64), known[source], running_sums(indptr, parts)
+    indptr = indptr.astype(np.int64)
+    return indptr, known[source], running(indptr, value[source][:, None])
 
 
 def write_windows(
@@ -166,9 +170,14 @@ def write_windows(
     for window in windows:
         adjacency = graph.relations[window.over]
         if window.columns:
-            values = window_values(graph, window, fields, edge_fields, nodes, edges)
-            np.save(target / f"{window.over}.npy", prefix_sums(adjacency.indptr, values))
+            width = len(window.columns)
+            sums = Sums(
+                raw_columns.new_matrix(target / f"{window.over}.values.npy", np.float32, (adjacency.edges, width)),
+                raw_columns.new_matrix(target / f"{window.over}.prefix.npy", np.float64, (adjacency.edges, 3 * width)),
+            )
+            window_sums(graph, window, fields, edge_fields, nodes, edges, sums)
         if window.known_label:
-            sums = label_sums(adjacency, graph.nodes[adjacency.source], examples)
-            for name, array in zip(LABEL_ARRAYS, sums, strict=True):
+            indptr, known, labelled = label_sums(adjacency, graph.nodes[adjacency.source], examples)
+            arrays: list[NDArray[Any]] = [indptr, known, *labelled]
+            for name, array in zip(LABEL_ARRAYS, arrays, strict=True):
                 np.save(target / f"{window.over}.label.{name}.npy", array)

@@ -14,8 +14,9 @@ from graphmill import artifact
 from graphmill.clock import ALWAYS, day
 from graphmill.features import raw, structure
 from graphmill.features.columns import Field
+from graphmill.features.sums import Sums
 from graphmill.features.transforms import Transform
-from graphmill.features.windows import Window, label_lookup, lookup, prefix_sums
+from graphmill.features.windows import Window, label_lookup, lookup
 from graphmill.graph.store import Graph
 
 Ids = NDArray[np.int32]
@@ -115,8 +116,8 @@ class Features:
             parts.append(graph.relations[name].degree(ids, times).astype(np.float32)[:, None])
         for window in self._windows_of(graph, node):
             adjacency = graph.relations[window.over]
-            prefix = self._prefix(graph, window) if window.columns else None
-            parts.append(lookup(window, adjacency, prefix, ids, times, graph.clock, day(graph.clock)))
+            sums = self._sums(graph, window) if window.columns else None
+            parts.append(lookup(window, adjacency, sums, ids, times, graph.clock, day(graph.clock)))
             if window.known_label:
                 labels = self._labels(graph, window.over)
                 parts.append(label_lookup(window, labels, ids, times, graph.clock))
@@ -151,26 +152,30 @@ class Features:
         known = graph.relations
         return [window for window in self.windows if window.over in known and known[window.over].target == node]
 
-    def _prefix(self, graph: Graph, window: Window) -> Any:
+    def _sums(self, graph: Graph, window: Window) -> Sums:
         """A window's running sums: stored for the graph itself, computed for a permuted one."""
         if graph.permutation is None:
-            return self._matrix(f"windows/{window.over}")
+            return Sums(*(self._matrix(f"windows/{window.over}.{name}") for name in Sums._fields))
         name = f"windows/{window.over}@{graph.permutation}"
         if name not in self._cache:
-            values = raw.window_values(graph, window, self.columns, self.edge_columns, self.nodes, self.edges)
-            self._cache[name] = prefix_sums(graph.relations[window.over].indptr, values)
-        return self._cache[name]
+            edges, width = graph.relations[window.over].edges, len(window.columns)
+            room = Sums(np.empty((edges, width), np.float32), np.empty((edges, 3 * width)))
+            self._cache[name] = raw.window_sums(
+                graph, window, self.columns, self.edge_columns, self.nodes, self.edges, room
+            )
+        found: Sums = self._cache[name]
+        return found
 
-    def _labels(self, graph: Graph, relation: str) -> tuple[Any, Any, Any]:
+    def _labels(self, graph: Graph, relation: str) -> tuple[Any, Any, Sums]:
         """A relation's known labels: indptr, when each became known, running sums."""
         if graph.permutation is None:
-            indptr, known, prefix = (self._matrix(f"windows/{relation}.label.{name}") for name in raw.LABEL_ARRAYS)
-            return indptr, known, prefix
+            arrays = [self._matrix(f"windows/{relation}.label.{name}") for name in raw.LABEL_ARRAYS]
+            return arrays[0], arrays[1], Sums(*arrays[2:])
         name = f"labels/{relation}@{graph.permutation}"
         if name not in self._cache:
             adjacency = graph.relations[relation]
             self._cache[name] = raw.label_sums(adjacency, graph.nodes[adjacency.source], self.examples)
-        found: tuple[Any, Any, Any] = self._cache[name]
+        found: tuple[Any, Any, Sums] = self._cache[name]
         return found
 
     def _matrix(self, name: str) -> Any:

@@ -7,19 +7,22 @@ training, batch scoring and the online predictor compute them with the same kern
 from typing import Any, Literal
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from pydantic import Field as Default
 from pydantic import field_validator
 
 from graphmill.clock import Clock, duration
 from graphmill.errors import UserError
-from graphmill.graph.adjacency import Adjacency, lower_bound
+from graphmill.features.lookup import DEVIATION, DIRECT, FOREVER, MEAN, SUM, aggregate, since_last
+from graphmill.features.sums import Sums
+from graphmill.graph.adjacency import Adjacency
 from graphmill.params import Section
 from graphmill.task import whole
 
 Aggregate = Literal["sum", "mean", "deviation"]
 EVER = "ever"
+KINDS = {"sum": SUM, "mean": MEAN, "deviation": DEVIATION}
+NO_SUMS = Sums(np.empty((0, 0), np.float32), np.empty((0, 0)))
 
 
 class Window(Section):
@@ -54,8 +57,7 @@ class Window(Section):
             UserError: for a length that is no time.
         """
         name = f"features.windows {self.over} sizes"
-        ever = np.iinfo(np.int64).max
-        found = [ever if size == EVER else duration(size, clock, name) for size in self.sizes]
+        found = [FOREVER if size == EVER else duration(size, clock, name) for size in self.sizes]
         if min(found) <= 0:
             raise UserError(f"{name}: a window must be longer than nothing")
         return found
@@ -76,119 +78,75 @@ class Window(Section):
         return [f"{self.over}.label.{kind}.{size}" for size in self.sizes for kind in ("mean", "count")]
 
 
-def prefix_sums(indptr: Any, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Running sums inside each row of (count, value, square) for every column: float64 ``[edges, 3 * columns]``.
-
-    Args:
-        indptr: int64 ``[targets + 1]``.
-        values: ``[edges, columns]``, NaN where missing, in the order of the adjacency.
-    """
-    there = ~np.isnan(values)
-    clean = np.where(there, values, 0.0)
-    parts = np.stack([there.astype(np.float64), clean, clean * clean], axis=2)
-    parts = parts.reshape(len(values), 3 * values.shape[1])
-    return np.asarray(running_sums(np.asarray(indptr), parts))
-
-
 def lookup(
-    window: Window, adjacency: Adjacency, prefix: Any, nodes: Any, times: Any, clock: Clock, day: int
-) -> NDArray[np.float32]:
+    window: Window, adjacency: Adjacency, sums: Sums | None, nodes: Any, times: Any, clock: Clock, day: int,
+    direct: int = DIRECT,
+) -> NDArray[np.float32]:  # fmt: skip
     """The window's values for each (node, time): float32 ``[n, len(window.names())]``.
 
     Sums and counts of nothing are 0; means, deviations and times since of nothing are NaN. Times are in days
     (or steps).
+
+    Args:
+        window: the window.
+        adjacency: its relation.
+        sums: values and running sums of its columns; None without columns.
+        nodes: int32 ``[n]``.
+        times: int64 ``[n]``.
+        clock: the schema's clock.
+        day: clock units in a day.
+        direct: windows of up to so many edges are summed edge by edge.
+
+    Raises:
+        UserError: for a size on a relation without time, a node that is not there.
     """
     lengths = window.lengths(clock)
-    time = adjacency.times()
-    if adjacency.time is None and any(length != np.iinfo(np.int64).max for length in lengths):
+    if adjacency.time is None and any(length != FOREVER for length in lengths):
         raise UserError(f"features.windows: {window.over} has no time, so its only size is {EVER!r}")
-    columns = []
-    newest = np.full(len(nodes), np.nan)
-    for length in lengths:
-        first, last = borders(adjacency.indptr, time, nodes, times, length)
-        count = (last - first).astype(np.float64)
-        columns += [count] if window.count else []
-        columns += _aggregates(window, prefix, adjacency.indptr, nodes, first, last)
-    if window.since_last and len(time):
-        first, last = borders(adjacency.indptr, time, nodes, times, np.iinfo(np.int64).max)
-        some = last > first
-        newest[some] = (times[some] - time[last[some] - 1]) / day
-    columns += [newest] if window.since_last else []
-    return np.stack(columns, axis=1).astype(np.float32) if columns else np.empty((len(nodes), 0), np.float32)
+    ids, times = check(window.over, len(adjacency.indptr) - 1, nodes, times)
+    wanted = [[place, KINDS[name]] for place, names in enumerate(window.columns.values()) for name in names]
+    out = np.empty((len(ids), len(window.names())), np.float32)
+    values, prefix = sums or NO_SUMS
+    at = aggregate(
+        adjacency.indptr, adjacency.times(), values, prefix, ids, times, np.array(lengths, np.int64),
+        np.array(wanted, np.int64).reshape(len(wanted), 2), window.count, direct, out, 0,
+    )  # fmt: skip
+    if window.since_last and len(ids):
+        since_last(adjacency.indptr, adjacency.times(), ids, times, float(day), out, at)
+    return out
 
 
 def label_lookup(
-    window: Window, labels: tuple[Any, Any, Any], nodes: Any, times: Any, clock: Clock
+    window: Window, labels: tuple[Any, Any, Sums], nodes: Any, times: Any, clock: Clock, direct: int = DIRECT
 ) -> NDArray[np.float32]:
     """Mean and count of the labels known in each window: float32 ``[n, 2 * sizes]``.
 
     Args:
         window: the window.
-        labels: (indptr, time a label became known, running sums of (count, value)), sorted by that time.
+        labels: (indptr, time a label became known, values and running sums), sorted by that time.
         nodes: int32 ``[n]``.
         times: int64 ``[n]``.
         clock: the schema's clock.
+        direct: windows of up to so many labels are summed one by one.
     """
-    indptr, known, prefix = labels
-    columns = []
-    for length in window.lengths(clock):
-        first, last = borders(indptr, known, nodes, times, length)
-        sums = _between(prefix, indptr, nodes, first, last)
-        with np.errstate(invalid="ignore"):
-            columns += [sums[:, 1] / sums[:, 0], sums[:, 0]]
-    return np.stack(columns, axis=1).astype(np.float32)
+    indptr, known, (values, prefix) = labels
+    ids, times = check(window.over, len(indptr) - 1, nodes, times)
+    lengths = np.array(window.lengths(clock), np.int64)
+    out = np.zeros((len(ids), 2 * len(lengths)), np.float32)
+    if len(known) == 0:
+        out[:, ::2] = np.nan
+        return out
+    aggregate(indptr, known, values, prefix, ids, times, lengths, np.array([[0, MEAN]]), True, direct, out, 0)
+    return np.ascontiguousarray(out.reshape(len(ids), -1, 2)[:, :, ::-1].reshape(out.shape))
 
 
-def _aggregates(
-    window: Window, prefix: Any, indptr: Any, nodes: Any, first: Any, last: Any
-) -> list[NDArray[np.float64]]:
-    found = []
-    sums = _between(prefix, indptr, nodes, first, last) if window.columns else np.empty((0, 0))
-    for place, aggregates in enumerate(window.columns.values()):
-        count, total, square = sums[:, 3 * place], sums[:, 3 * place + 1], sums[:, 3 * place + 2]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            mean = total / count
-            deviation = np.sqrt(np.maximum(square / count - mean * mean, 0.0))
-        values = {"sum": total, "mean": mean, "deviation": deviation}
-        found += [values[aggregate] for aggregate in aggregates]
-    return found
+def check(over: str, count: int, nodes: Any, times: Any) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Nodes and times as the kernel reads them.
 
-
-@njit(cache=True)
-def borders(indptr: Any, time: Any, nodes: Any, times: Any, length: int) -> tuple[Any, Any]:
-    """First and one past the last position of the edges in ``[t - length, t)`` of each node."""
-    first = np.empty(len(nodes), np.int64)
-    last = np.empty(len(nodes), np.int64)
-    ever = np.iinfo(np.int64).max
-    for i in range(len(nodes)):
-        first[i], last[i] = indptr[nodes[i]], indptr[nodes[i] + 1]
-        if len(time) == 0:
-            continue
-        last[i] = lower_bound(time, first[i], last[i], times[i])
-        if length < ever:
-            first[i] = lower_bound(time, first[i], last[i], times[i] - length)
-    return first, last
-
-
-@njit(cache=True)
-def running_sums(indptr: Any, values: Any) -> Any:
-    """Running sums of each column inside each row, in place: ``values`` ``[edges, columns]``."""
-    for node in range(len(indptr) - 1):
-        for edge in range(indptr[node] + 1, indptr[node + 1]):
-            for column in range(values.shape[1]):
-                values[edge, column] += values[edge - 1, column]
-    return values
-
-
-@njit(cache=True)
-def _between(prefix: Any, indptr: Any, nodes: Any, first: Any, last: Any) -> Any:
-    """Sums over positions ``first[i]:last[i]`` from running sums that begin anew in each row."""
-    sums = np.zeros((len(nodes), prefix.shape[1]))
-    for i in range(len(nodes)):
-        if last[i] == first[i]:
-            continue
-        for column in range(prefix.shape[1]):
-            sums[i, column] = prefix[last[i] - 1, column]
-            if first[i] > indptr[nodes[i]]:
-                sums[i, column] -= prefix[first[i] - 1, column]
-    return sums
+    Raises:
+        UserError: for a node that is not there.
+    """
+    ids = np.asarray(nodes)
+    if len(ids) and (ids.min() < 0 or ids.max() >= count):
+        raise UserError(f"features.windows {over}: node ids must be within 0 and {count - 1:,}")
+    return np.array(ids, np.int32), np.array(times, np.int64)

@@ -1,0 +1,82 @@
+"""Running sums along the time-sorted rows of an adjacency: what turns any window into two look-ups.
+
+Each row is summed from a shift of its own, its first value, so that large values that differ little keep their
+spread. The first value is the oldest: what comes later moves nothing.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+RUN = 1_000_000
+"""Edges summed at once: bounds the memory."""
+
+
+class Sums(NamedTuple):
+    """Values of a window's columns in the order of the adjacency, and their running sums inside each row."""
+
+    values: NDArray[np.float32]
+    """``[edges, columns]``, NaN where missing."""
+    prefix: NDArray[np.float64]
+    """``[edges, 3 * columns]``: count, sum and sum of squares of (value - shift), for every column."""
+
+
+def runs(indptr: Any) -> Iterator[tuple[int, int]]:
+    """Runs of whole rows with about ``RUN`` edges: (first row, one past the last)."""
+    first = 0
+    while first < len(indptr) - 1:
+        last = int(np.searchsorted(indptr, indptr[first] + RUN, "right")) - 1
+        last = max(last, first + 1)
+        yield first, last
+        first = last
+
+
+def fill(sums: Sums, indptr: Any) -> None:
+    """Compute ``sums.prefix`` from ``sums.values``, run by run; both may be memory-mapped files."""
+    for first, last in runs(indptr):
+        begin, end = int(indptr[first]), int(indptr[last])
+        rows = np.asarray(indptr[first : last + 1], np.int64) - begin
+        prefix = np.empty((end - begin, sums.prefix.shape[1]))
+        accumulate(rows, np.array(sums.values[begin:end]), prefix)
+        sums.prefix[begin:end] = prefix
+
+
+def running(indptr: Any, values: NDArray[Any]) -> Sums:
+    """Values and their running sums, in memory.
+
+    Args:
+        indptr: int64 ``[targets + 1]``.
+        values: ``[edges, columns]``, NaN where missing, in the order of the adjacency.
+    """
+    kept = np.asarray(values, np.float32)
+    found = Sums(kept, np.empty((len(kept), 3 * kept.shape[1])))
+    fill(found, indptr)
+    return found
+
+
+@njit(cache=True, nogil=True)
+def shift_of(values: Any, first: int, column: int) -> Any:
+    """What a row's values are summed from: its first value, 0 where that is missing."""
+    shift = np.float64(values[first, column])
+    return 0.0 if shift != shift else shift
+
+
+@njit(cache=True, nogil=True)
+def accumulate(indptr: Any, values: Any, prefix: Any) -> None:
+    """Fill ``prefix`` ``[edges, 3 * columns]`` from ``values`` ``[edges, columns]``, row by row."""
+    for row in range(len(indptr) - 1):
+        for column in range(values.shape[1]):
+            count = total = square = 0.0
+            for edge in range(indptr[row], indptr[row + 1]):
+                value = np.float64(values[edge, column])
+                if value == value:
+                    value -= shift_of(values, indptr[row], column)
+                    count += 1.0
+                    total += value
+                    square += value * value
+                prefix[edge, 3 * column] = count
+                prefix[edge, 3 * column + 1] = total
+                prefix[edge, 3 * column + 2] = square
