@@ -6,7 +6,6 @@ import numpy as np
 from numba import njit
 
 from graphmill.clock import ALWAYS
-from graphmill.features.sums import shift_of
 from graphmill.graph.adjacency import lower_bound
 from graphmill.graph.kernels import find
 from graphmill.graph.prefetch import AHEAD, prefetch
@@ -22,9 +21,9 @@ SUM, MEAN, DEVIATION = range(3)
 @njit(cache=True, nogil=True)
 def aggregate(
     indptr: Any, time: Any, values: Any, prefix: Any, ids: Any, times: Any, lengths: Any, wanted: Any, counted: bool,
-    direct: int, out: Any, at: int,
-) -> int:  # fmt: skip
-    """For every size the count of edges, then the wanted aggregates of every column.
+    direct: int, day: float, out: Any,
+) -> None:  # fmt: skip
+    """For every size the count of edges, then the wanted aggregates of every column; then the time since the last.
 
     Args:
         indptr: int64 ``[targets + 1]``.
@@ -34,21 +33,17 @@ def aggregate(
         ids: int32 ``[n]``.
         times: int64 ``[n]``.
         lengths: int64 ``[sizes]``, ``FOREVER`` for all before.
-        wanted: int64 ``[aggregates, 2]``: column and kind, by column.
+        wanted: int64 ``[aggregates, 3]``: column, kind, and whether its deviation is wanted at all; by column.
         counted: whether edges are counted.
         direct: windows of up to so many edges are summed edge by edge.
+        day: clock units in a day; 0 where the time since the last edge is not wanted.
         out: float32 ``[n, width]``.
-        at: the first column of ``out`` that is filled.
-
-    Returns:
-        One past the last column that was filled.
     """
     begin, degree, first = np.empty(RUN, np.int64), np.empty(RUN, np.int64), np.empty(RUN, np.int64)
-    column = at
     for start in range(0, len(ids), RUN):
         count = min(RUN, len(ids) - start)
         find(indptr, time, ids[start : start + count], times[start : start + count], begin[:count], degree[:count])
-        column = at
+        column = 0
         for size in range(len(lengths)):
             _begins(time, begin[:count], degree[:count], times[start : start + count], lengths[size], first[:count])
             if counted:
@@ -59,7 +54,9 @@ def aggregate(
                 _aggregates(values, prefix, begin[:count], first[:count], degree[:count], wanted, direct,
                             out[start : start + count], column)  # fmt: skip
                 column += len(wanted)
-    return column
+        if day > 0:
+            _since_last(time, begin[:count], degree[:count], times[start : start + count], day,
+                        out[start : start + count], column)  # fmt: skip
 
 
 @njit(cache=True, nogil=True)
@@ -70,7 +67,13 @@ def _begins(time: Any, begin: Any, degree: Any, times: Any, length: int, first: 
         first[i] = begin[i]
         if length < FOREVER and len(time):
             bound = times[i] - length if times[i] >= earliest + length else earliest
-            first[i] = lower_bound(time, begin[i], begin[i] + degree[i], bound)
+            # windows are short beside the past: step back from its end, ever further, then search in between
+            last, step = begin[i] + degree[i], 1
+            near = last
+            while near - step > begin[i] and time[near - step] >= bound:
+                near -= step
+                step *= 2
+            first[i] = lower_bound(time, max(near - step, begin[i]), near, bound)
 
 
 @njit(cache=True, nogil=True)
@@ -78,80 +81,86 @@ def _aggregates(
     values: Any, prefix: Any, begin: Any, first: Any, degree: Any, wanted: Any, direct: int, out: Any, at: int
 ) -> None:
     """Aggregates of a run of windows; a sum of nothing is 0, a mean or deviation of nothing NaN."""
-    flat = prefix.reshape(-1)
-    width = prefix.shape[1]
-    for i in range(len(begin)):
-        if i + AHEAD < len(begin):
-            ahead = begin[i + AHEAD] + degree[i + AHEAD]
-            if ahead - first[i + AHEAD] > direct:
-                prefetch(flat, (ahead - 1) * width)
-                prefetch(flat, (first[i + AHEAD] - 1) * width)
-            prefetch(values.reshape(-1), first[i + AHEAD] * values.shape[1])
-        last = begin[i] + degree[i]
-        done = -1
-        number, mean, deviation = 0.0, 0.0, 0.0
-        for place in range(len(wanted)):
-            if wanted[place, 0] != done:
-                done = wanted[place, 0]
-                if last - first[i] <= direct:
-                    number, mean, deviation = _by_edge(values, first[i], last, done)
-                else:
-                    number, mean, deviation = _by_sums(values, prefix, begin[i], first[i], last, done)
-            kind = wanted[place, 1]
+    moments = np.empty((len(begin), 3))
+    done = -1
+    for place in range(len(wanted)):
+        column, kind, spread = wanted[place]
+        if column != done:
+            _moments(values, prefix, begin, first, degree, column, spread, direct, moments)
+            done = column
+        for i in range(len(begin)):
+            number = moments[i, 0]
             if kind == SUM:
-                out[i, at + place] = number * mean if number > 0 else 0.0
-            elif number == 0:
-                out[i, at + place] = np.nan
+                out[i, at + place] = number * moments[i, 1]
             else:
-                out[i, at + place] = mean if kind == MEAN else deviation
+                out[i, at + place] = moments[i, kind] if number > 0 else np.nan
 
 
 @njit(cache=True, nogil=True)
-def _by_edge(values: Any, first: int, last: int, column: int) -> Any:
-    """Number, mean and standard deviation of the values of a few edges, in two passes."""
+def _moments(
+    values: Any, prefix: Any, begin: Any, first: Any, degree: Any, column: int, spread: int, direct: int, moments: Any
+) -> None:
+    """Number, mean and standard deviation of a column's values in each window; zeros in an empty one."""
+    columns, width = values.shape[1], prefix.shape[1]
+    value, running = values.reshape(-1), prefix.reshape(-1)
+    for i in range(len(begin)):
+        if i + AHEAD < len(begin):
+            near, far = first[i + AHEAD], begin[i + AHEAD] + degree[i + AHEAD]
+            if far - near > direct:
+                prefetch(running, (far - 1) * width)
+                prefetch(running, (near - 1) * width)
+                near = begin[i + AHEAD]
+            prefetch(value, near * columns)
+        last = begin[i] + degree[i]
+        if last - first[i] <= direct:
+            moments[i, 0], moments[i, 1], moments[i, 2] = _by_edge(value, columns, first[i], last, column, spread)
+        else:
+            moments[i, 0], moments[i, 1], moments[i, 2] = _by_sums(
+                value, running, columns, begin[i], first[i], last, column
+            )
+
+
+@njit(cache=True, nogil=True)
+def _by_edge(value: Any, columns: int, first: int, last: int, column: int, spread: int) -> Any:
+    """Edge by edge; the deviation, if wanted, in a second pass."""
     number = total = square = 0.0
-    for edge in range(first, last):
-        value = np.float64(values[edge, column])
-        if value == value:
+    for place in range(first * columns + column, last * columns + column, columns):
+        one = np.float64(value[place])
+        if one == one:
             number += 1.0
-            total += value
+            total += one
     if number == 0:
         return 0.0, 0.0, 0.0
     mean = total / number
-    for edge in range(first, last):
-        value = np.float64(values[edge, column])
-        if value == value:
-            square += (value - mean) * (value - mean)
+    if spread:
+        for place in range(first * columns + column, last * columns + column, columns):
+            one = np.float64(value[place])
+            if one == one:
+                square += (one - mean) * (one - mean)
     return number, mean, np.sqrt(square / number)
 
 
 @njit(cache=True, nogil=True)
-def _by_sums(values: Any, prefix: Any, begin: int, first: int, last: int, column: int) -> Any:
-    """The same as the difference of two running sums, which begin anew in each row."""
-    number, total, square = (
-        prefix[last - 1, 3 * column],
-        prefix[last - 1, 3 * column + 1],
-        prefix[last - 1, 3 * column + 2],
-    )
+def _by_sums(value: Any, running: Any, columns: int, begin: int, first: int, last: int, column: int) -> Any:
+    """As the difference of two running sums, which begin anew in each row."""
+    place = 3 * ((last - 1) * columns + column)
+    number, total, square = running[place], running[place + 1], running[place + 2]
     if first > begin:
-        number -= prefix[first - 1, 3 * column]
-        total -= prefix[first - 1, 3 * column + 1]
-        square -= prefix[first - 1, 3 * column + 2]
+        place = 3 * ((first - 1) * columns + column)
+        number -= running[place]
+        total -= running[place + 1]
+        square -= running[place + 2]
     if number == 0:
         return 0.0, 0.0, 0.0
     mean = total / number
-    variance = square / number - mean * mean
-    return number, mean + shift_of(values, begin, column), np.sqrt(max(variance, 0.0))
+    shift = np.float64(value[begin * columns + column])
+    deviation = np.sqrt(max(square / number - mean * mean, 0.0))
+    return number, mean + (shift if shift == shift else 0.0), deviation
 
 
 @njit(cache=True, nogil=True)
-def since_last(indptr: Any, time: Any, ids: Any, times: Any, day: float, out: Any, at: int) -> None:
+def _since_last(time: Any, begin: Any, degree: Any, times: Any, day: float, out: Any, at: int) -> None:
     """Days since the newest edge before each time, NaN where there is none or it has no time."""
-    begin, degree = np.empty(RUN, np.int64), np.empty(RUN, np.int64)
-    for start in range(0, len(ids), RUN):
-        count = min(RUN, len(ids) - start)
-        find(indptr, time, ids[start : start + count], times[start : start + count], begin[:count], degree[:count])
-        for i in range(count):
-            newest = time[begin[i] + degree[i] - 1] if degree[i] > 0 and len(time) else np.int64(ALWAYS)
-            known = newest != ALWAYS
-            out[start + i, at] = (times[start + i] - newest) / day if known else np.nan
+    for i in range(len(begin)):
+        newest = time[begin[i] + degree[i] - 1] if degree[i] > 0 and len(time) else np.int64(ALWAYS)
+        out[i, at] = (times[i] - newest) / day if newest != ALWAYS else np.nan

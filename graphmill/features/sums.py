@@ -58,22 +58,18 @@ def running(indptr: Any, values: NDArray[Any]) -> Sums:
 
 
 @njit(cache=True, nogil=True)
-def shift_of(values: Any, first: int, column: int) -> Any:
-    """What a row's values are summed from: its first value, 0 where that is missing."""
-    shift = np.float64(values[first, column])
-    return 0.0 if shift != shift else shift
-
-
-@njit(cache=True, nogil=True)
 def accumulate(indptr: Any, values: Any, prefix: Any) -> None:
     """Fill ``prefix`` ``[edges, 3 * columns]`` from ``values`` ``[edges, columns]``, row by row."""
     for row in range(len(indptr) - 1):
         for column in range(values.shape[1]):
-            count = total = square = 0.0
+            count = total = square = shift = 0.0
+            if indptr[row] < indptr[row + 1]:
+                shift = np.float64(values[indptr[row], column])
+                shift = 0.0 if shift != shift else shift
             for edge in range(indptr[row], indptr[row + 1]):
                 value = np.float64(values[edge, column])
                 if value == value:
-                    value -= shift_of(values, indptr[row], column)
+                    value -= shift
                     count += 1.0
                     total += value
                     square += value * value

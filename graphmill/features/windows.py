@@ -13,7 +13,7 @@ from pydantic import field_validator
 
 from graphmill.clock import Clock, duration
 from graphmill.errors import UserError
-from graphmill.features.lookup import DEVIATION, DIRECT, FOREVER, MEAN, SUM, aggregate, since_last
+from graphmill.features.lookup import DEVIATION, DIRECT, FOREVER, MEAN, SUM, aggregate
 from graphmill.features.sums import Sums
 from graphmill.graph.adjacency import Adjacency
 from graphmill.params import Section
@@ -104,15 +104,17 @@ def lookup(
     if adjacency.time is None and any(length != FOREVER for length in lengths):
         raise UserError(f"features.windows: {window.over} has no time, so its only size is {EVER!r}")
     ids, times = check(window.over, len(adjacency.indptr) - 1, nodes, times)
-    wanted = [[place, KINDS[name]] for place, names in enumerate(window.columns.values()) for name in names]
+    wanted = [
+        [place, KINDS[name], int("deviation" in names)]
+        for place, names in enumerate(window.columns.values())
+        for name in names
+    ]
     out = np.empty((len(ids), len(window.names())), np.float32)
     values, prefix = sums or NO_SUMS
-    at = aggregate(
+    aggregate(
         adjacency.indptr, adjacency.times(), values, prefix, ids, times, np.array(lengths, np.int64),
-        np.array(wanted, np.int64).reshape(len(wanted), 2), window.count, direct, out, 0,
+        np.array(wanted, np.int64).reshape(len(wanted), 3), window.count, direct, float(day * window.since_last), out,
     )  # fmt: skip
-    if window.since_last and len(ids):
-        since_last(adjacency.indptr, adjacency.times(), ids, times, float(day), out, at)
     return out
 
 
@@ -136,7 +138,7 @@ def label_lookup(
     if len(known) == 0:
         out[:, ::2] = np.nan
         return out
-    aggregate(indptr, known, values, prefix, ids, times, lengths, np.array([[0, MEAN]]), True, direct, out, 0)
+    aggregate(indptr, known, values, prefix, ids, times, lengths, np.array([[0, MEAN, 0]]), True, direct, 0.0, out)
     return np.ascontiguousarray(out.reshape(len(ids), -1, 2)[:, :, ::-1].reshape(out.shape))
 
 

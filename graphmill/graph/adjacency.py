@@ -47,16 +47,15 @@ class Adjacency:
         return np.asarray(visible(self.indptr, self.times(), nodes, times))
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def lower_bound(values: Any, first: int, last: int, bound: int) -> int:
     """First position in sorted ``values[first:last]`` whose value is not below ``bound``."""
-    while first < last:
-        middle = (first + last) // 2
-        if values[middle] < bound:
-            first = middle + 1
-        else:
-            last = middle
-    return first
+    left = last - first
+    while left > 1:  # arithmetic in place of a branch, which would be guessed wrong half of the time
+        half = left >> 1
+        first += half * (values[first + half - 1] < bound)
+        left -= half
+    return first + 1 if left == 1 and values[first] < bound else first
 
 
 @njit(cache=True)

@@ -43,7 +43,10 @@ def find(indptr: Any, time: Any, ids: Any, times: Any, begin: Any, degree: Any) 
         return
     for i in range(count):
         if i + AHEAD < count:
+            # most rows are a few lines long: the search begins in the middle and ends near the end or the beginning
             prefetch(time, begin[i + AHEAD] + degree[i + AHEAD] // 2)
+            prefetch(time, begin[i + AHEAD] + degree[i + AHEAD])
+            prefetch(time, begin[i + AHEAD])
         degree[i] = lower_bound(time, begin[i], begin[i] + degree[i], times[i]) - begin[i]
 
 
