@@ -43,8 +43,11 @@ class Rows:
         return [str(column) for column in range(self.matrix.shape[1])]
 
     def gather(self, node: str, ids: np.ndarray, times: np.ndarray) -> tuple[Matrix, np.ndarray]:
-        rows = np.empty((len(ids), self.matrix.shape[1]), np.float32)
-        np.take(self.matrix, ids, 0, out=rows, mode="clip")
+        if len(ids) and ids[-1] - ids[0] == len(ids) - 1:  # a run of nodes, as full-graph inference asks for
+            rows = self.matrix[ids[0] : ids[-1] + 1]
+        else:
+            rows = np.empty((len(ids), self.matrix.shape[1]), np.float32)
+            np.take(self.matrix, ids, 0, out=rows, mode="clip")
         return rows, np.empty((len(ids), 0), np.int64)
 
     def gather_edges(self, relation: str, block: object) -> Matrix:

@@ -21,6 +21,8 @@ from graphmill.train.network import Network
 
 MEMORY = 2 << 30
 """Bytes, where the caller does not say."""
+RUN = 50_000
+"""Targets and edges taken at once, at most: their rows stay in the processor's cache."""
 PER_ROW = 16
 """Floats of working memory that a target or an edge needs for each column, at most: attention keeps several."""
 
@@ -66,14 +68,14 @@ def _rows(count: int, width: int, memory: int) -> Tensor:
 
 
 def _runs(weight: NDArray[np.int64], width: int, memory: int) -> Iterator[tuple[int, int]]:
-    """Runs of targets whose rows and edges fit into half the memory, at least one target each.
+    """Runs of targets whose rows and edges fit into the cache and half the memory, at least one target each.
 
     Args:
         weight: int64 ``[targets + 1]``: edges before each target.
         width: columns of a row.
         memory: bytes.
     """
-    limit = max(memory // 2 // (4 * PER_ROW * width), 1)
+    limit = min(max(memory // 2 // (4 * PER_ROW * width), 1), RUN)
     weight = weight + np.arange(len(weight))
     first = 0
     while first < len(weight) - 1:

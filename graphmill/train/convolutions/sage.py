@@ -3,6 +3,9 @@
 A node's own projection, plus the projected mean of its neighbours in each relation and of its edges' inputs.
 """
 
+from typing import cast
+
+import torch
 from torch import Tensor, nn
 
 from graphmill.train.aggregate import mean_of
@@ -47,6 +50,10 @@ class Sage(Convolution):
         for name in self.ordered(edges):
             mean = mean_of(sent[name], edges[name].row, edges[name].pointer)
             target = self.relations[name][1]
-            total[target] = total[target] + (mean if self.late else self.neighbours[module_name(name)](mean))
+            if self.late:
+                total[target] = total[target] + mean
+            else:  # multiplied and added in one pass
+                linear = self.neighbours[module_name(name)]
+                total[target] = torch.addmm(total[target], mean, cast(Tensor, linear.weight).t())
         found: dict[str, Tensor] = self.edges(total, edges)
         return found
