@@ -3,6 +3,8 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 EXAMPLE ?= all
+NAME ?= sampling
+SMALL ?=
 # Two threads on a shared core can cost forty times one: the stages set their own.
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
@@ -10,7 +12,7 @@ export DVC_NO_ANALYTICS := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-test data repro test lint types contracts unit compile examples golden reference clean
+.PHONY: help install install-test data repro test lint types contracts unit compile examples golden reference benchmark clean
 
 help: ## List every verb with one line each
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -56,6 +58,9 @@ compile: install ## Write the pipelines as YAML into compiled/
 
 golden: install ## Rewrite the compiled pipelines that the tests compare with
 	GRAPHMILL_IMAGE=graphmill-stage:golden python -m pipelines compile --output tests/golden
+
+benchmark: install ## Measure against a peer in the same run (NAME=sampling, training, inference, windows, build; SMALL=--small)
+	python -m benchmarks $(NAME) $(SMALL)
 
 reference: install ## Rewrite docs/parameters.md from the code
 	python -m components.reference > docs/parameters.md

@@ -1,0 +1,39 @@
+"""Benchmarks end in one line of JSON with a ratio; no time is asserted."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.__main__ import NAMES
+
+HOME = Path(__file__).parent.parent
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks", *arguments], cwd=HOME, text=True, capture_output=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_a_small_benchmark_ends_in_json(name):
+    done = run(name, "--small")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["name"] == name and found["what"]
+    assert found["cpu"][found["ours"]] > 0 and found["wall"][found["peer"]] > 0
+    assert found["ratio"] == pytest.approx(found["cpu"][found["peer"]] / found["cpu"][found["ours"]], abs=0.006)
+    assert found["ours"] in done.stdout and "times ours" in done.stdout
+
+
+def test_help_lists_them_and_another_name_is_refused():
+    told = run("--help")
+    assert told.returncode == 0 and all(name in told.stdout for name in NAMES)
+    wrong = run("speed")
+    assert wrong.returncode == 2 and "choose from" in wrong.stderr and "Traceback" not in wrong.stderr
