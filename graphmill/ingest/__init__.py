@@ -14,7 +14,7 @@ from graphmill import artifact, lineage
 from graphmill.clock import moment, text
 from graphmill.errors import UserError
 from graphmill.explain import nearest
-from graphmill.ingest import sources, write
+from graphmill.ingest import revision, sources, write
 from graphmill.ingest.contract import FALSE, ROW, TRUE, as_text, check_columns, judge
 from graphmill.ingest.params import Params as Params
 from graphmill.ingest.read import broken, read
@@ -22,7 +22,7 @@ from graphmill.ingest.refusals import Checked, Refusals, clock_literal
 from graphmill.ingest.uses import TableUses, table_uses
 from graphmill.progress import say, track
 from graphmill.schema import Schema
-from graphmill.task import Task
+from graphmill.task import Task, check_times
 
 Counts = dict[str, dict[str, Any]]
 
@@ -37,8 +37,9 @@ def run(data: str | Path, tables: str | Path, schema: Schema, task: Task, params
         UserError: for a table or column that is not there, a file that cannot be read, a label that is not
             binary, more refused rows than allowed, an empty table.
     """
+    check_times(task, schema.time)
     with (
-        sources.folder(Path(data), params) as folder,
+        revision.folder(Path(data), params) as folder,
         artifact.write(tables, "tables") as draft,
         _database(Path(tables), params) as connection,
     ):

@@ -12,7 +12,7 @@ import ibis.expr.datatypes as dt
 
 from graphmill.errors import UserError
 from graphmill.ingest.contract import REASONS, ROW
-from graphmill.ingest.sources import SUFFIXES, literally
+from graphmill.ingest.sources import SUFFIXES, kind, literally
 
 DELIMITERS = ",;\t|"
 SHOWN = 500
@@ -32,8 +32,8 @@ def read(connection: Any, table: str, files: list[str]) -> ibis.Table:
     Raises:
         UserError: naming the file that cannot be read.
     """
-    kinds = {file.removesuffix(".gz").rpartition(".")[2] for file in files}
-    if len(kinds) > 1 or not files[0].endswith(SUFFIXES):
+    kinds = {kind(file) for file in files}
+    if len(kinds) > 1 or "" in kinds:
         raise UserError(f"table {table!r}: its files must be of one kind: {', '.join(SUFFIXES)}; found {files[0]}, …")
     try:
         _register(connection, files)
