@@ -15,9 +15,9 @@ from graphmill.schema import Schema
 class Params(Section):
     """Section `graph`."""
 
-    memory_limit: str = "2GB"
+    memory_limit: str = Field(default="2GB", pattern=r"^\d+(\.\d+)? ?[KMGT]i?B$")
     """How much memory the database may use while it resolves keys; beyond it spills to disk."""
-    threads: int = Field(default=2, ge=1)
+    threads: int = Field(default=2, ge=1, le=256)
     """Threads of the database."""
 
 

@@ -17,6 +17,7 @@ ROW, REASONS = "row__", "reasons__"
 PER_SECOND = {"s": 1e6, "ms": 1e3, "us": 1.0}
 TRUE = ["true", "t", "yes", "y", "1", "1.0"]
 FALSE = ["false", "f", "no", "n", "0", "0.0"]
+MISSING = ["", "nan"]
 EPOCH = "1970-01-01"
 FIRST, LAST = "0001-01-01", "9999-12-31 23:59:59.999999"
 SHOWN = 60
@@ -61,7 +62,9 @@ def _typed(table: Any, name: str, use: Use, schema: Schema, positive: str | None
     if use.kind == "vector":
         return _vector(table, name, use.name)
     if use.kind == "label" and positive is not None:
-        return as_text(raw) == positive, []
+        value = as_text(raw)
+        # whatever it is that counts as true, what is missing is unlabelled, not false
+        return ibis.cases((value == positive, True), (given(raw), False)), []
     return _boolean(raw, use.name)
 
 
@@ -96,7 +99,7 @@ def _number(raw: Any, use: Use) -> tuple[Any, list[Any]]:
     number = raw.try_cast("float64")
     wrong = [_wrong(use.name, raw, number.isinf(), "infinite")]
     if not raw.type().is_numeric():
-        wrong.append(_wrong(use.name, raw, _given(raw) & number.isnull(), "not a number"))
+        wrong.append(_wrong(use.name, raw, given(raw) & number.isnull(), "not a number"))
     value = ibis.cases((number.isnan() | number.isinf(), ibis.null("float64")), else_=number)
     for rules in use.rules:
         if rules.minimum is not None:
@@ -106,9 +109,9 @@ def _number(raw: Any, use: Use) -> tuple[Any, list[Any]]:
     return value, wrong
 
 
-def _given(raw: Any) -> Any:
-    """Whether there is a value that could be wrong: neither missing, nor blank, nor NaN."""
-    return (raw.cast("string").lower().strip().notin(["", "nan"])).fill_null(False)
+def given(raw: Any) -> Any:
+    """Whether there is a value at all: neither missing, nor blank, nor NaN."""
+    return (raw.cast("string").lower().strip().notin(MISSING)).fill_null(False)
 
 
 def _time(raw: Any, name: str, schema: Schema) -> tuple[Any, list[Any]]:
@@ -117,7 +120,7 @@ def _time(raw: Any, name: str, schema: Schema) -> tuple[Any, list[Any]]:
     if clock == "step":
         number = raw.try_cast("float64")
         step = ibis.cases((number == number.round(0), (raw if kind.is_integer() else number).try_cast("int64")))
-        return step, [_wrong(name, raw, _given(raw) & step.isnull(), "not a whole step")]
+        return step, [_wrong(name, raw, given(raw) & step.isnull(), "not a whole step")]
     if kind.is_timestamp() or kind.is_date():
         value = raw.cast("timestamp(6)")
     else:
@@ -126,7 +129,7 @@ def _time(raw: Any, name: str, schema: Schema) -> tuple[Any, list[Any]]:
         # with a zone the text is converted to UTC; without one it is UTC
         value = ibis.coalesce(value, raw.try_cast("timestamp('UTC')").cast("timestamp(6)"))
     value = ibis.cases((value.between(ibis.timestamp(FIRST), ibis.timestamp(LAST)), value))
-    return value, [_wrong(name, raw, _given(raw) & value.isnull(), "not a time")]
+    return value, [_wrong(name, raw, given(raw) & value.isnull(), "not a time")]
 
 
 def _since_epoch(micros: Any) -> Any:
@@ -139,7 +142,7 @@ def _boolean(raw: Any, name: str) -> tuple[Any, list[Any]]:
         return raw, []
     text = raw.cast("string").lower().strip()
     value = ibis.cases((text.isin(TRUE), True), (text.isin(FALSE), False))
-    return value, [_wrong(name, raw, _given(raw) & value.isnull(), "neither true nor false")]
+    return value, [_wrong(name, raw, given(raw) & value.isnull(), "neither true nor false")]
 
 
 def _vector(table: Any, table_name: str, name: str) -> tuple[Any, list[Any]]:
@@ -152,7 +155,7 @@ def _vector(table: Any, table_name: str, name: str) -> tuple[Any, list[Any]]:
     expected = usual[0]["length"]
     odd = value.filter(lambda item: item.isnull() | item.isnan() | item.isinf()).length() > 0
     return value, [
-        _wrong(name, raw, _given(raw) & value.isnull(), "not a list of numbers"),
+        _wrong(name, raw, given(raw) & value.isnull(), "not a list of numbers"),
         _wrong(name, raw, value.length() != expected, f"not of length {expected}, as most are"),
         _wrong(name, raw, odd, "holds what is not a finite number"),
     ]

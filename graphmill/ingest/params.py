@@ -21,7 +21,7 @@ class Params(Section):
     """Share of a table's rows above which the stage fails instead of setting them aside."""
     memory_limit: str = Field(default="2GB", pattern=r"^\d+(\.\d+)? ?[KMGT]i?B$")
     """How much memory the database may use; beyond it spills to disk."""
-    threads: int = Field(default=2, ge=1)
+    threads: int = Field(default=2, ge=1, le=256)
     """Threads of the database."""
     repository: str | None = None
     """With `revision`: the DVC repository to read from, a path or URL; without it the current one."""

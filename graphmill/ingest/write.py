@@ -26,13 +26,14 @@ def clean(refusals: Refusals, name: str, checked: Checked, folder: Path) -> None
 
 
 def quarantine(refusals: Refusals, name: str, checked: Checked, folder: Path) -> None:
-    """Write the refused rows as they were read, with their ``reasons`` and ``row`` numbers, counted from 0."""
+    """Write the refused rows as they were read, with ``reasons`` and ``row`` numbers, from 1 as messages count."""
     refused = refusals.refused(name)
     together = refused.group_by(ROW).agg(reasons__=refused.reason.collect(order_by=refused.reason))
     rows = checked.raw.inner_join(together, ROW).order_by(ROW)
     taken = {column: f"{column}_" for column in rows.columns if column.lower() in ("row", "reasons")}
     rows = rows.rename({new: old for old, new in taken.items()})
     folder.mkdir(exist_ok=True)
+    rows = rows.mutate(**{ROW: rows[ROW] + 1})
     to_parquet(rows.rename(reasons="reasons__", row=ROW), folder / f"{name}.parquet")
 
 
