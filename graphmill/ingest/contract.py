@@ -6,13 +6,15 @@ from typing import Any
 import ibis
 
 from graphmill.clock import Clock
+from graphmill.engine import Engine
+from graphmill.engine.files import ROW
 from graphmill.errors import UserError
 from graphmill.explain import nearest
 from graphmill.ingest.uses import TableUses, Use
 from graphmill.schema import Schema
 
-ROW, REASONS = "row__", "reasons__"
-"""Columns that ingest adds, by names that no source may have."""
+REASONS = "reasons__"
+"""The column of reasons, by a name that no source may have."""
 
 PER_SECOND = {"s": 1e6, "ms": 1e3, "us": 1.0}
 TRUE = ["true", "t", "yes", "y", "1", "1.0"]
@@ -36,11 +38,15 @@ def check_columns(table: Any, uses: TableUses, files: list[str]) -> None:
             raise UserError(f"{files[0]}: table {uses.table!r} has no column {name!r}{nearest(name, known)}")
 
 
-def judge(table: Any, uses: TableUses, schema: Schema, positive: str | None) -> Any:
-    """The table's typed columns, its row numbers, and a list of reasons, empty where the row is sound."""
+def judge(table: Any, uses: TableUses, schema: Schema, positive: str | None, lengths: dict[str, int]) -> Any:
+    """The table's typed columns, its row numbers, and a list of reasons, empty where the row is sound.
+
+    Each row is judged by itself: an engine may give this to its workers file by file. What asks for the whole
+    table, the ``lengths`` of its vectors, was asked before.
+    """
     columns, reasons = {}, []
     for use in uses.columns.values():
-        value, wrong = _typed(table, uses.table, use, schema, positive)
+        value, wrong = _typed(table, use, schema, positive, lengths)
         columns[use.name] = value
         reasons += wrong
         if use.required:
@@ -50,7 +56,9 @@ def judge(table: Any, uses: TableUses, schema: Schema, positive: str | None) -> 
     return table.select(ROW, **columns, **{REASONS: flat})
 
 
-def _typed(table: Any, name: str, use: Use, schema: Schema, positive: str | None) -> tuple[Any, list[Any]]:
+def _typed(
+    table: Any, use: Use, schema: Schema, positive: str | None, lengths: dict[str, int]
+) -> tuple[Any, list[Any]]:
     raw = table[use.name]
     if use.kind in ("key", "link", "text", "category"):
         value = as_text(raw)
@@ -60,7 +68,7 @@ def _typed(table: Any, name: str, use: Use, schema: Schema, positive: str | None
     if use.kind == "numeric":
         return _number(raw, use)
     if use.kind == "vector":
-        return _vector(table, name, use.name)
+        return _vector(raw, use.name, lengths[use.name])
     if use.kind == "label" and positive is not None:
         value = as_text(raw)
         # whatever it is that counts as true, what is missing is unlabelled, not false
@@ -145,14 +153,35 @@ def _boolean(raw: Any, name: str) -> tuple[Any, list[Any]]:
     return value, [_wrong(name, raw, given(raw) & value.isnull(), "neither true nor false")]
 
 
-def _vector(table: Any, table_name: str, name: str) -> tuple[Any, list[Any]]:
-    raw = table[name]
-    value = raw.try_cast("array<float64>")
-    lengths = table.select(length=value.length()).filter(ibis._.length > 0).group_by("length").agg(rows=ibis._.count())
-    usual = lengths.order_by(ibis.desc("rows"), ibis.desc("length")).limit(1).to_pyarrow().to_pylist()
-    if not usual:
-        raise UserError(f"table {table_name!r}: column {name!r} holds no list of numbers such as [0.5, 1.0]")
-    expected = usual[0]["length"]
+def usual_lengths(engine: Engine, table: Any, uses: TableUses, place: int) -> dict[str, int]:
+    """The length that most vectors of a column have, the longer one of two equally frequent.
+
+    Raises:
+        UserError: for a column of vectors without any.
+    """
+    found: dict[str, int] = {}
+    for number, use in enumerate(item for item in uses.columns.values() if item.kind == "vector"):
+        lengths = table.select(length=_as_vector(table[use.name]).length()).filter(ibis._.length > 0)
+        parts = engine.scan(f"lengths_{place}_{number}", lengths.group_by("length").agg(rows=ibis._.count()))
+        counted = parts.group_by("length").agg(rows=parts.rows.sum()).order_by(ibis.desc("rows"), ibis.desc("length"))
+        usual = engine.arrow(counted.limit(1)).to_pylist()
+        if not usual:
+            raise UserError(f"table {uses.table!r}: column {use.name!r} holds no list of numbers such as [0.5, 1.0]")
+        found[use.name] = int(usual[0]["length"])
+    return found
+
+
+def _as_vector(raw: Any) -> Any:
+    return raw.try_cast("array<float64>")
+
+
+def fits_label(value: Any, positive: str | None) -> Any:
+    """Whether the text of a label is the one that counts as true or, where none is named, true, false or missing."""
+    return value == positive if positive is not None else value.lower().strip().isin([*TRUE, *FALSE, *MISSING])
+
+
+def _vector(raw: Any, name: str, expected: int) -> tuple[Any, list[Any]]:
+    value = _as_vector(raw)
     odd = value.filter(lambda item: item.isnull() | item.isnan() | item.isinf()).length() > 0
     return value, [
         _wrong(name, raw, given(raw) & value.isnull(), "not a list of numbers"),

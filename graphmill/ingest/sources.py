@@ -1,6 +1,5 @@
 """Where the tables come from: files, folders, globs and URLs."""
 
-import glob
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -110,11 +109,6 @@ def _listed(table: str, system: Any, path: str) -> list[str]:
     if system.isfile(path):
         return [path]
     return _whole(table, path, sorted(system.ls(path, detail=False))) if system.isdir(path) else []
-
-
-def literally(file: str | Path) -> str:
-    """A path as the database must hear it to take no letter of it for a pattern."""
-    return str(file) if "://" in str(file) else glob.escape(str(file))
 
 
 def digest(files: dict[str, list[str]]) -> str:
