@@ -83,11 +83,11 @@ def orders(state: np.random.Generator, count: int) -> pd.DataFrame:
     """Rows of every kind of trouble: keys twice in one file and in two, links to nobody, values of no kind."""
     return pd.DataFrame(
         {
-            "Row": [str(key) for key in state.integers(0, 2 * count, count)],
-            "at": drawn(state, TIMES * 4 + BAD_TIMES, count),
-            "amount": drawn(state, NUMBERS[:8] * 4 + NUMBERS, count),
+            "Row": [str(key) for key in state.integers(0, 9 * count, count)],
+            "at": drawn(state, TIMES * 9 + BAD_TIMES, count),
+            "amount": drawn(state, NUMBERS[:8] * 9 + NUMBERS, count),
             "channel": drawn(state, TEXTS, count),
-            "seen": drawn(state, TIMES * 4 + BAD_TIMES, count),
+            "seen": drawn(state, TIMES * 9 + BAD_TIMES, count),
             "person": drawn(state, [*map(str, range(10, 54)), "3.0", "nobody", ""], count),
             "shop": drawn(state, TEXTS, count),
             "unused": drawn(state, TEXTS, count),
@@ -128,7 +128,7 @@ def nasty(folder: Path) -> Path:
     when = pd.to_datetime(drawn(state, TIMES[:2] + TIMES[2:3], 40), format="ISO8601", utc=True)
     calls = pd.DataFrame({"one": drawn(state, TEXTS, 40), "other": drawn(state, ["p1", "p2", None], 40), "at": when})
     calls.to_parquet(folder / "calls.parquet")
-    labels = pd.DataFrame({"order": [str(key) for key in range(0, 600, 2)]})
+    labels = pd.DataFrame({"order": [str(key) for key in range(0, 2000, 2)]})
     labels["bad"] = drawn(state, ["yes", "no", "nan", " ", None], len(labels))
     labels["told"] = drawn(state, TIMES, len(labels))
     labels.to_csv(folder / "labels.csv.gz", index=False, sep="|")

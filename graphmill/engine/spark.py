@@ -12,6 +12,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,9 +36,14 @@ CAUSE = re.compile(r"(?:_?duckdb[\w.]*\.)?(\w+Exception|\w+Error): (.*)")
 SHOWN = 500
 
 
+@ibis.udf.scalar.builtin(name="to_timestamp_ltz")
+def _zoned(time: datetime) -> datetime:  # type: ignore[empty-body]
+    """A timestamp in the zone of the session, which is UTC."""
+
+
 @ibis.udf.scalar.builtin(name="unix_micros")
-def _unix_micros(time: ibis.expr.datatypes.Timestamp(timezone="UTC")) -> int:  # type: ignore[empty-body, valid-type]
-    """Microseconds since 1970."""
+def _microseconds(time: datetime) -> int:  # type: ignore[empty-body]
+    """Microseconds since 1970 of a timestamp with a zone."""
 
 
 class Spark:
@@ -46,7 +52,8 @@ class Spark:
     def __init__(self, session: "SparkSession", local: Any, scratch: Path, memory_limit: str) -> None:
         self.local = local
         self.session = session
-        self.connection = ibis.pyspark.connect(session)
+        # a timestamp has no zone, as in DuckDB: with one, Spark would shift those before its calendar's reform
+        self.connection = ibis.pyspark.connect(session, **{"spark.sql.timestampType": "TIMESTAMP_NTZ"})
         self.scratch = scratch
         self.memory_limit = memory_limit
         self.sources: dict[str, Scan] = {}
@@ -78,9 +85,9 @@ class Spark:
 
     def _scanned(self, scan: Scan) -> "DataFrame":
         """A task a file."""
-        from ibis.backends.pyspark.datatypes import PySparkSchema
+        from pyspark.sql.pandas.types import from_arrow_schema
 
-        schema = PySparkSchema.from_ibis(ibis.Schema.from_pyarrow(scan.schema))
+        schema = from_arrow_schema(scan.schema, prefer_timestamp_ntz=True)
         count = len(scan.files.names)
         return self.session.range(0, count, 1, count).mapInArrow(scan, schema)
 
@@ -106,7 +113,7 @@ class Spark:
         return self.connection.table(view)
 
     def microseconds(self, time: Any) -> Any:
-        return _unix_micros(time.cast("timestamp('UTC')"))
+        return _microseconds(_zoned(time))
 
     def bring(self, rows: Any) -> Any:
         return self.local.read_parquet(self._written(self._frame(rows)))
@@ -151,7 +158,8 @@ def connect(params: EngineParams, scratch: Path, stage: str) -> Iterator[Spark]:
     with database.connect(params, scratch, stage) as local:
         session = None
         try:
-            session = there or _session(SparkSession.builder, params, scratch)
+            # a session of its own beside the one that is there: options and views of that stay as they are
+            session = there.newSession() if there else _session(SparkSession.builder, params, scratch)
             yield Spark(session, local.local, scratch, params.memory_limit)
         except (PySparkException, Py4JError) as error:
             raise _broken(error, stage) from None
