@@ -39,8 +39,8 @@ class Engine(Protocol):
     def keep(self, name: str, rows: Any) -> Any:
         """Keep the rows of an expression under a name."""
 
-    def add(self, name: str, rows: Any) -> None:
-        """Add rows to what is kept under a name."""
+    def add(self, name: str, rows: Any) -> int:
+        """Add rows to what is kept under a name; how many there were."""
 
     def table(self, name: str) -> Any:
         """What is kept under a name."""

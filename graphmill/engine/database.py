@@ -34,8 +34,10 @@ class Database:
     def keep(self, name: str, rows: Any) -> Any:
         return self.local.create_table(name, rows)
 
-    def add(self, name: str, rows: Any) -> None:
+    def add(self, name: str, rows: Any) -> int:
+        before = self.table(name).count().execute()
         self.local.insert(name, rows)
+        return int(self.table(name).count().execute() - before)
 
     def table(self, name: str) -> Any:
         return self.local.table(name)

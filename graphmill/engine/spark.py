@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 PATTERN = re.compile(r"[\[\]{}*?\\]")
-CAUSE = re.compile(r"(?:_?duckdb[\w.]*\.)?(\w+Exception|\w+Error): (.*)")
-SHOWN = 500
+FROM_DUCKDB = re.compile(r"_?duckdb[\w.]*Exception: (.*(?:\n(?!\s*at |\n).*)*)")
+CAUSE = re.compile(r"(\w+Exception|\w+Error): (.*)")
 
 
 @ibis.udf.scalar.builtin(name="to_timestamp_ltz")
@@ -79,7 +79,8 @@ class Spark:
         schema = pa.schema({"rows": pa.int64(), ROW: pa.int64()})
         sql = f"SELECT count(*)::BIGINT AS rows, 0::BIGINT AS {ROW} FROM {quoted(source.view)}"
         places = tuple(range(len(source.files.names)))
-        counted = self._scanned(dataclasses.replace(source, sql=sql, schema=schema, first=places)).collect()
+        with _in_workers():
+            counted = self._scanned(dataclasses.replace(source, sql=sql, schema=schema, first=places)).collect()
         rows = [line["rows"] for line in sorted(counted, key=lambda line: line[ROW])]
         return tuple(itertools.accumulate(rows[:-1], initial=0))
 
@@ -95,13 +96,15 @@ class Spark:
         (view,) = {item.name for item in rows.op().find(ops.DatabaseTable)}
         given = pa.schema([pa.field(field.name, field.type) for field in rows.schema().to_pyarrow()])
         scan = dataclasses.replace(self.sources[view], sql=self.local.compile(rows), schema=given)
-        return self._save(name, self._scanned(scan))
+        with _in_workers():
+            return self._save(name, self._scanned(scan))
 
     def keep(self, name: str, rows: Any) -> Any:
         return self._save(name, self._frame(rows))
 
-    def add(self, name: str, rows: Any) -> None:
+    def add(self, name: str, rows: Any) -> int:
         self._save(name, self._frame(rows))
+        return sum(pq.read_metadata(file).num_rows for file in Path(self.kept[name][-1]).glob("part-*"))
 
     def table(self, name: str) -> Any:
         return self.connection.table(name)
@@ -140,6 +143,20 @@ class Spark:
         folder = self.scratch / f"written_{next(self.numbers)}"
         frame.write.parquet(str(folder))
         return sorted(str(file) for file in folder.glob("part-*.parquet"))
+
+
+@contextmanager
+def _in_workers() -> Iterator[None]:
+    """What DuckDB said in a worker, as it would have said it here."""
+    from pyspark.errors import PySparkException
+
+    try:
+        yield
+    except PySparkException as error:
+        said = FROM_DUCKDB.findall(str(error))
+        if not said:
+            raise
+        raise duckdb.Error(said[-1]) from None
 
 
 @contextmanager
@@ -201,9 +218,11 @@ def _session(builder: Any, params: EngineParams, scratch: Path) -> "SparkSession
 
 
 def _broken(error: Exception, stage: str) -> UserError:
-    """What a failed job says at its deepest: DuckDB's own words, where it was DuckDB."""
+    """What a failed job says at its deepest."""
     causes = CAUSE.findall(str(error))
     told = ": ".join(causes[-1]) if causes else " ".join(str(error).split())
+    if "JAVA_GATEWAY_EXITED" in str(error):
+        return UserError(f"{stage}: Spark does not start; what Java says of it stands above; mend {stage}.spark")
     if "OutOfMemory" in str(error):
         return UserError(f"{stage}: Spark ran out of memory; raise spark.executor.memory or {stage}.memory_limit")
-    return UserError(f"{stage}: Spark failed: {database.short(duckdb.Error(told))[:SHOWN]}")
+    return UserError(f"{stage}: Spark failed: {database.short(ValueError(told))}")

@@ -13,6 +13,7 @@ from graphmill.artifact import Artifact
 from graphmill.clock import ALWAYS
 from graphmill.engine import Engine
 from graphmill.engine.files import ROW
+from graphmill.engine.writer import write
 from graphmill.errors import UserError
 from graphmill.graph.adjacency import Adjacency, assemble, save
 from graphmill.progress import track
@@ -73,7 +74,7 @@ class Resolver:
         rows = expression.select(row=expression[ROW], key=expression[column])
         nodes = self.node_table(node).select("key", id=ibis._.row)
         joined = self.engine.arrow(rows.inner_join(nodes, "key").select("row", "id"))
-        found = np.full(int(rows.count().execute()), -1, np.int32)
+        found = np.full(pq.read_metadata(self.folder / f"{table}.parquet").num_rows, -1, np.int32)
         found[joined["row"].to_numpy()] = joined["id"].to_numpy()
         return found
 
@@ -89,7 +90,7 @@ class Resolver:
 def _nodes(resolver: Resolver, node: str, folder: Path) -> Times:
     ordered = resolver.engine.arrow(resolver.node_table(node).order_by("row").select("key", "time"))
     table = pa.table({"key": ordered["key"].cast(pa.string()), "time": ordered["time"].cast(pa.int64())})
-    pq.write_table(table, folder / "nodes" / f"{node}.parquet", compression="zstd")
+    write(table.to_batches(), table.schema, folder / "nodes" / f"{node}.parquet")
     return np.asarray(table["time"].to_numpy(), np.int64)
 
 

@@ -1,15 +1,13 @@
 """Writing clean tables and the quarantine; telling what was refused."""
 
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import ibis
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from graphmill.engine import Engine
 from graphmill.engine.files import ROW
+from graphmill.engine.writer import write
 from graphmill.errors import UserError
 from graphmill.ingest.refusals import Checked, Refusals
 from graphmill.ingest.uses import mentions
@@ -18,8 +16,6 @@ from graphmill.schema import Schema
 VALUE, END = " ('", "')"
 """What stands before and after the value in a reason."""
 SHOWN = 3
-GROUP = 1 << 17
-"""Rows of a row group: fixed, so that the bytes depend on nothing but the rows."""
 
 
 def clean(refusals: Refusals, name: str, checked: Checked, folder: Path) -> None:
@@ -45,22 +41,8 @@ def quarantine(refusals: Refusals, name: str, checked: Checked, folder: Path) ->
 
 
 def to_parquet(engine: Engine, rows: Any, file: Path) -> None:
-    """Write ordered rows, streaming: equal rows give equal bytes, whichever engine has them."""
-    schema = pa.schema([pa.field(field.name, field.type) for field in rows.schema().to_pyarrow()])
-    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-        for group in _groups(engine.batches(rows), schema):
-            writer.write_table(group, row_group_size=GROUP)
-
-
-def _groups(batches: Iterable[Any], schema: Any) -> Iterator[Any]:
-    """Tables of ``GROUP`` rows each, the last one shorter."""
-    waiting = pa.Table.from_batches([], schema)
-    for batch in batches:
-        waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch]).cast(schema)])
-        while len(waiting) >= GROUP:
-            yield waiting[:GROUP].combine_chunks()
-            waiting = waiting[GROUP:]
-    yield waiting.combine_chunks()
+    """Write an ordered expression, streaming."""
+    write(engine.batches(rows), rows.schema().to_pyarrow(), file)
 
 
 def derived(engine: Engine, schema: Schema, node: str, folder: Path) -> Any:
