@@ -192,7 +192,8 @@ def test_the_same_bytes_of_the_tiny_network(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("params", [{}, {"as_of": "2025-01-04T09:00:00", "later": "leave_out"}])
 def test_the_same_bytes_of_nasty_rows(tmp_path, params):
-    tables = same(tmp_path, nasty(tmp_path / "data"), SCHEMA, TASK, maximum_refused=1, **params)
+    root = tmp_path / "größe 'x' 100%20 #1"
+    tables = same(root, nasty(root / "data"), SCHEMA, TASK, maximum_refused=1, **params)
     told = {kind for kinds in tables.manifest["contract"]["refused"].values() for kind in kinds}
     assert {
         "amount: infinite",

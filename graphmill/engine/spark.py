@@ -4,12 +4,7 @@ What is kept are Parquet folders below the scratch folder, which driver and work
 """
 
 import dataclasses
-import importlib.util
 import itertools
-import os
-import re
-import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -25,15 +20,12 @@ import pyarrow.parquet as pq
 from graphmill.engine import database
 from graphmill.engine.files import ROW, Files, opened
 from graphmill.engine.params import EngineParams
+from graphmill.engine.session import broken, check, options, said_by_duckdb
 from graphmill.engine.worker import Scan, quoted
 from graphmill.errors import UserError
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
-
-PATTERN = re.compile(r"[\[\]{}*?\\]")
-FROM_DUCKDB = re.compile(r"_?duckdb[\w.]*Exception: (.*(?:\n(?!\s*at |\n).*)*)")
-CAUSE = re.compile(r"(\w+Exception|\w+Error): (.*)")
 
 
 @ibis.udf.scalar.builtin(name="to_timestamp_ltz")
@@ -57,7 +49,7 @@ class Spark:
         self.scratch = scratch
         self.memory_limit = memory_limit
         self.sources: dict[str, Scan] = {}
-        self.kept: dict[str, list[str]] = {}
+        self.kept: dict[str, list[Path]] = {}
         self.numbers = itertools.count()
 
     def open(self, files: Files) -> Any:
@@ -104,13 +96,13 @@ class Spark:
 
     def add(self, name: str, rows: Any) -> int:
         self._save(name, self._frame(rows))
-        return sum(pq.read_metadata(file).num_rows for file in Path(self.kept[name][-1]).glob("part-*"))
+        return sum(pq.read_metadata(file).num_rows for file in _parts(self.kept[name][-1]))
 
     def table(self, name: str) -> Any:
         return self.connection.table(name)
 
     def read(self, file: Path) -> Any:
-        frame = self.session.read.parquet(str(file))
+        frame = self.session.read.parquet(_uri(file))
         view = f"file_{next(self.numbers)}"
         frame.selectExpr("*", f"_metadata.row_index AS {ROW}").createOrReplaceTempView(view)
         return self.connection.table(view)
@@ -133,16 +125,27 @@ class Spark:
         return self.session.sql(self.connection.compile(rows))
 
     def _save(self, name: str, frame: "DataFrame") -> Any:
-        folder = str(self.scratch / f"kept_{next(self.numbers)}")
-        frame.write.parquet(folder)
-        self.kept.setdefault(name, []).append(folder)
-        self.session.read.parquet(*self.kept[name]).createOrReplaceTempView(name)
+        self.kept.setdefault(name, []).append(self._stored(frame))
+        self.session.read.parquet(*map(_uri, self.kept[name])).createOrReplaceTempView(name)
         return self.table(name)
 
     def _written(self, frame: "DataFrame") -> list[str]:
-        folder = self.scratch / f"written_{next(self.numbers)}"
-        frame.write.parquet(str(folder))
-        return sorted(str(file) for file in folder.glob("part-*.parquet"))
+        return [str(file) for file in _parts(self._stored(frame))]
+
+    def _stored(self, frame: "DataFrame") -> Path:
+        folder = self.scratch / f"part_{next(self.numbers)}"
+        frame.write.parquet(_uri(folder))
+        return folder
+
+
+def _parts(folder: Path) -> list[Path]:
+    """The files that Spark wrote, in the order of its rows."""
+    return sorted(folder.glob("part-*"))
+
+
+def _uri(path: Path) -> str:
+    """A path of this machine, also where Spark would look in another store first."""
+    return f"file://{path.absolute()}"
 
 
 @contextmanager
@@ -153,10 +156,10 @@ def _in_workers() -> Iterator[None]:
     try:
         yield
     except PySparkException as error:
-        said = FROM_DUCKDB.findall(str(error))
-        if not said:
+        said = said_by_duckdb(error)
+        if said is None:
             raise
-        raise duckdb.Error(said[-1]) from None
+        raise duckdb.Error(said) from None
 
 
 @contextmanager
@@ -166,7 +169,7 @@ def connect(params: EngineParams, scratch: Path, stage: str) -> Iterator[Spark]:
     Raises:
         UserError: when pyspark or Java is missing, for options that Spark refuses, and when a job fails.
     """
-    _check(params, scratch, stage)
+    check(params, scratch, stage)
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
     from pyspark.sql import SparkSession
@@ -176,53 +179,19 @@ def connect(params: EngineParams, scratch: Path, stage: str) -> Iterator[Spark]:
         session = None
         try:
             # a session of its own beside the one that is there: options and views of that stay as they are
-            session = there.newSession() if there else _session(SparkSession.builder, params, scratch)
+            session = there.newSession() if there else _started(params, scratch)
             yield Spark(session, local.local, scratch, params.memory_limit)
         except (PySparkException, Py4JError) as error:
-            raise _broken(error, stage) from None
+            raise broken(error, stage) from None
         finally:
             if session is not None and there is None:
                 session.stop()
 
 
-def _check(params: EngineParams, scratch: Path, stage: str) -> None:
-    if importlib.util.find_spec("pyspark") is None:
-        raise UserError(f"{stage}.engine: spark needs pyspark; install graphmill[spark], or use engine duckdb")
-    java = Path(os.environ["JAVA_HOME"], "bin", "java") if "JAVA_HOME" in os.environ else shutil.which("java")
-    if java is None or not Path(java).exists():
-        raise UserError(f"{stage}.engine: spark needs Java 17 or newer; install it and set JAVA_HOME, or use duckdb")
-    if PATTERN.search(str(scratch)):
-        raise UserError(f"{scratch.parent}: Spark takes some of these letters for a pattern; choose another folder")
+def _started(params: EngineParams, scratch: Path) -> "SparkSession":
+    from pyspark.sql import SparkSession
 
-
-def _session(builder: Any, params: EngineParams, scratch: Path) -> "SparkSession":
-    size, unit = re.fullmatch(r"([\d.]+) ?([KMGT])i?B", params.memory_limit).groups()  # type: ignore[union-attr]
-    options = {
-        "spark.master": f"local[{params.threads}]",
-        "spark.app.name": "graphmill",
-        "spark.driver.memory": f"{max(512, round(float(size) * 1024 ** ('KMGT'.index(unit) - 1)))}m",
-        "spark.ui.enabled": "false",
-        "spark.ui.showConsoleProgress": "false",
-        "spark.log.level": "ERROR",
-        "spark.local.dir": str(scratch / "shuffle"),
-        "spark.sql.warehouse.dir": str(scratch / "warehouse"),
-    } | params.spark
-    if options["spark.master"].startswith("local"):
-        # on one machine Spark's 200 parts of a shuffle are 200 small files, and `python` may be another one
-        options = {"spark.sql.shuffle.partitions": str(4 * params.threads)} | options
-        options = {"spark.pyspark.python": sys.executable, "spark.pyspark.driver.python": sys.executable} | options
-    for name, value in options.items():
+    builder = SparkSession.builder
+    for name, value in options(params, scratch).items():
         builder = builder.config(name, value)
-    session: SparkSession = builder.getOrCreate()
-    return session
-
-
-def _broken(error: Exception, stage: str) -> UserError:
-    """What a failed job says at its deepest."""
-    causes = CAUSE.findall(str(error))
-    told = ": ".join(causes[-1]) if causes else " ".join(str(error).split())
-    if "JAVA_GATEWAY_EXITED" in str(error):
-        return UserError(f"{stage}: Spark does not start; what Java says of it stands above; mend {stage}.spark")
-    if "OutOfMemory" in str(error):
-        return UserError(f"{stage}: Spark ran out of memory; raise spark.executor.memory or {stage}.memory_limit")
-    return UserError(f"{stage}: Spark failed: {database.short(ValueError(told))}")
+    return builder.getOrCreate()
