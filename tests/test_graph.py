@@ -151,3 +151,11 @@ def test_altered_tables_are_refused(tmp_path, built):
         graph.run(tmp_path / "tables", tmp_path / "again", graph.Params())
     with pytest.raises(UserError, match="no graph here"):
         artifact.read(tmp_path / "again", "graph")
+
+
+@pytest.mark.parametrize(
+    ("values", "told"), [({"threads": 10_000}, "graph.threads"), ({"memory_limit": "much"}, "graph.memory_limit")]
+)
+def test_limits_that_cannot_be(values, told):
+    with pytest.raises(UserError, match=told):
+        graph.Params.parse(values, "graph")
