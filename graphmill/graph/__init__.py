@@ -18,7 +18,7 @@ def run(tables: str | Path, graph: str | Path, params: Params) -> None:
     """Turn clean tables into a graph folder.
 
     Raises:
-        UserError: for altered tables, or an edge type without an edge.
+        UserError: for altered tables.
     """
     source = artifact.read(tables, "tables")
     schema = Schema.parse(source.manifest["schema"], "schema")
@@ -29,4 +29,6 @@ def run(tables: str | Path, graph: str | Path, params: Params) -> None:
         draft.lineage = lineage.record("graph", {"graph": params.canonical()}, {"tables": source})
     nodes, edges = sum(facts["nodes"].values()), sum(item["edges"] for item in facts["relations"].values())
     moment = text(source.manifest["as_of"], schema.time)
-    say(f"graph: {nodes:,} nodes, {edges:,} edges in {len(facts['relations'])} relations, as of {moment}")
+    empty = [name for name, item in facts["relations"].items() if item["edges"] == 0]
+    told = f"; without any edge: {', '.join(empty)}" if empty else ""
+    say(f"graph: {nodes:,} nodes, {edges:,} edges in {len(facts['relations'])} relations, as of {moment}{told}")

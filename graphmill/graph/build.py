@@ -14,7 +14,6 @@ from graphmill.clock import ALWAYS
 from graphmill.engine import Engine
 from graphmill.engine.files import ROW
 from graphmill.engine.writer import write
-from graphmill.errors import UserError
 from graphmill.graph.adjacency import Adjacency, assemble, save
 from graphmill.progress import track
 from graphmill.schema import Relation, Schema
@@ -46,6 +45,7 @@ class Resolver:
         self.engine = engine
         self.folder = folder
         self.schema = schema
+        self._ids: dict[tuple[str, str, str], Ids] = {}
 
     def table(self, name: str) -> Any:
         """A clean table as an expression, with its row numbers."""
@@ -69,7 +69,17 @@ class Resolver:
         return value.cast("int64").fill_null(ALWAYS)
 
     def ids(self, table: str, column: str, node: str) -> Ids:
-        """The node id that each row of ``table`` links to, -1 where it links to none: int32 ``[rows]``."""
+        """The node id that each row of ``table`` links to, -1 where it links to none: int32 ``[rows]``.
+
+        It is looked up once for a relation and its reverse, which follow each other.
+        """
+        if (table, column, node) not in self._ids:
+            if len(self._ids) > 1:
+                self._ids.clear()
+            self._ids[table, column, node] = self._looked_up(table, column, node)
+        return self._ids[table, column, node]
+
+    def _looked_up(self, table: str, column: str, node: str) -> Ids:
         expression = self.table(table)
         rows = expression.select(row=expression[ROW], key=expression[column])
         nodes = self.node_table(node).select("key", id=ibis._.row)
@@ -96,12 +106,6 @@ def _nodes(resolver: Resolver, node: str, folder: Path) -> Times:
 
 def _relation(resolver: Resolver, relation: Relation, times: dict[str, Times]) -> Adjacency:
     source, target, edge_id, time = _edge_list(resolver, relation, times)
-    if len(source) == 0:
-        table = resolver.schema.edges[relation.edge].table if relation.edge else relation.node
-        raise UserError(
-            f"edge type {relation.name} has no edges: every link in {table!r} is empty; "
-            "take it out of the schema or give data that has it"
-        )
     effective = np.maximum(time, times[relation.source][source])
     return assemble((relation.source, relation.target), source, target, edge_id, effective, len(times[relation.target]))
 

@@ -82,7 +82,9 @@ def as_text(raw: Any) -> Any:
     if raw.type().is_floating():
         whole = (raw == raw.round(0)) & (raw.abs() < 2.0**63)
         return ibis.cases((raw.isnan(), ibis.null("string")), (whole, raw.try_cast("int64").cast("string")), else_=text)
-    return text.re_replace(r"^(-?\d+)\.0+$", r"\1").nullif("")
+    # an expression is looked for only where it could be: it costs more than all else that is asked of a text
+    whole = text.re_replace(r"^(-?\d+)\.0+$", r"\1")
+    return ibis.cases((text.endswith("0") & text.contains("."), whole), else_=text).nullif("")
 
 
 def _wrong(name: str, raw: Any, condition: Any, what: str) -> Any:
