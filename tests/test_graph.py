@@ -8,6 +8,8 @@ import pytest
 from graphmill import artifact, graph, ingest
 from graphmill.clock import ALWAYS
 from graphmill.errors import UserError
+from graphmill.graph.sample import ALL
+from graphmill.graph.sampler import Sampler
 from graphmill.graph.store import Graph
 from graphmill.schema import Schema
 from graphmill.task import Task

@@ -160,9 +160,7 @@ def _check_born(born: Seeds, time: Tensor) -> None:
     """A link that is none needs ends that exist before it."""
     for node, since in born.items():
         if len(time) and (len(since) == 0 or int(time.min()) < int(since.min())):
-            raise UserError(
-                f"{int(time.min())}: no {node} exists before that time, to be the end of a link that is none"
-            )
+            raise UserError(f"no {node} exists before the time {int(time.min())}, to be the end of a link that is none")
 
 
 def _hetero(graph: Graph, sample: Sample, seeds: list[str], disjoint: bool) -> HeteroSamplerOutput:
