@@ -1,6 +1,7 @@
 """The windows kernel against brute force, and against the future."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -61,17 +62,59 @@ def test_a_spread_that_is_small_beside_the_values_is_kept(direct, edges, moment)
         np.testing.assert_allclose(found[node], oracle(edges, node, moment, offset), rtol=1e-6, atol=1e-5)
 
 
-def test_a_small_window_after_a_time_of_large_values():
-    """Edge by edge, what came before the window does not even round its values."""
-    count = 5_000
-    rows = np.arange(count, dtype=np.int32)
-    value = np.where(rows < count - 20, 1e9, rows % 3).astype(float)
+def one_row(value, size, direct):
+    """Sum, mean and deviation of the newest ``size`` values of one node, and what they should be."""
+    rows = np.arange(len(value), dtype=np.int32)
     adjacency = assemble(("person", "person"), rows * 0, rows * 0, rows, rows.astype(np.int64), 1)
-    found = lookup(
-        Window(over=RELATION, sizes=[20], columns={"value": ["sum", "mean", "deviation"]}), adjacency,
-        running(adjacency.indptr, value[:, None]), [0], [count], "step", 1,
-    )  # fmt: skip
-    assert found[0].tolist() == pytest.approx([20, value[-20:].sum(), value[-20:].mean(), value[-20:].std(), 1])
+    window = Window(over=RELATION, sizes=[size], columns={"value": ["sum", "mean", "deviation"]}, since_last=False)
+    found = lookup(window, adjacency, running(adjacency.indptr, value[:, None]), [0], [len(value)], "step", 1, direct)
+    part = value[-size:].astype(np.float32).astype(float)
+    part = part[~np.isnan(part)]
+    return found[0], [size, part.sum(), *((part.mean(), part.std()) if len(part) else (np.nan, np.nan))]
+
+
+COUNT = np.arange(5_000)
+HARD = {
+    "small after large": np.where(COUNT < 4_900, 1e9, COUNT % 3),
+    "small after one that is huge": np.where(COUNT == 1, 1e12, COUNT % 3),
+    "small after the largest there is": np.where(COUNT == 1, 3e38, COUNT % 3),
+    "large, a narrow spread": 2.0**23 + COUNT % 3,
+    "large, a narrow spread, the first missing": np.where(COUNT < 7, np.nan, 2.0**23 + COUNT % 3),
+    "large of both signs, then of a narrow spread": np.where(COUNT < 4_900, 1e9 * (-1.0) ** COUNT, 5e6 + COUNT % 5),
+    "tenths after thousands, half of them missing": np.where(COUNT % 2 == 0, np.nan, np.where(COUNT < 9, 9e3, 0.1)),
+    "nothing but zeros after large": np.where(COUNT < 4_900, 1e9, 0.0),
+    "the same number after others": np.where(COUNT < 4_900, 0.5 + COUNT, 123_456.7),
+}
+
+
+@pytest.mark.parametrize("size", [20, 33, 100, 4_999, 5_000])
+@pytest.mark.parametrize("direct", [0, 32])
+@pytest.mark.parametrize("kind", HARD)
+def test_what_came_before_a_window_does_not_blur_it(kind, direct, size):
+    """To a millionth of itself, or a millionth where it is close to 0."""
+    found, expected = one_row(HARD[kind], size, direct)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+MIXED = st.lists(st.sampled_from([0.0, 1.0, 2.0, 1e9, 1e9 + 64, -1e9, 1e-3, np.nan]), min_size=2, max_size=120)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.data(), MIXED)
+def test_any_mixture_of_scales_equals_brute_force(data, value):
+    size = data.draw(st.integers(1, len(value)))
+    found, expected = one_row(np.array(value), size, data.draw(st.sampled_from([0, 4, 32])))
+    scale = max((abs(one) for one in value[-size:] if one == one), default=0)
+    np.testing.assert_allclose(found, expected, rtol=2e-6, atol=max(2e-6, 1e-9 * scale))
+
+
+def test_running_sums_are_right_to_the_last_digit():
+    value = np.random.default_rng(0).lognormal(3, 2, 200_000).astype(np.float32)
+    prefix = running(np.array([0, len(value)]), value[:, None]).prefix
+    shifted = value.astype(float) - float(value[0])
+    for place in (1, 777, len(value) - 1):
+        assert prefix[place, 1] == pytest.approx(math.fsum(shifted[: place + 1]), rel=1e-15)
+        assert prefix[place, 2] == pytest.approx(math.fsum(shifted[: place + 1] ** 2), rel=1e-15)
 
 
 @settings(max_examples=700, deadline=None)

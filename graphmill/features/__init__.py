@@ -5,8 +5,6 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import Field as Default
 from pydantic import field_validator
 
@@ -56,8 +54,7 @@ def run(tables: str | Path, graph: str | Path, features: str | Path, params: Par
     found = example_rows.build(source, network, params.fit)
     with artifact.write(features, "features") as draft:
         folder = draft.folder
-        table = pa.Table.from_pandas(found, preserve_index=False).replace_schema_metadata()
-        pq.write_table(table, folder / "examples.parquet", compression="zstd")
+        example_rows.write(found, network, folder / "examples.parquet")
         manifest = raw.write(source, network, folder, params.calendar)
         raw.write_windows(network, folder, manifest, params.windows, found)
         when = structure.moments(network, found, params.structure_every) if params.structure else np.array([], np.int64)

@@ -1,9 +1,11 @@
 """Examples: (node, time, label), from when each label is known, and the part of each split."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -17,6 +19,8 @@ from graphmill.task import Moments, Task
 
 Times = NDArray[np.int64]
 MOST_MOMENTS = 1_000
+RUN = 1_048_576
+"""Examples worked on at once: bounds the memory; a row group of the file."""
 
 
 def build(tables: Artifact, graph: Graph, learn: bool = True) -> pd.DataFrame:
@@ -28,7 +32,7 @@ def build(tables: Artifact, graph: Graph, learn: bool = True) -> pd.DataFrame:
         learn: whether the examples must be fit to learn from: two classes in every part.
 
     Returns:
-        Columns ``node`` (int32), ``key``, ``time`` (int64), ``label`` (nullable boolean), ``known``
+        Columns ``node`` (int32), ``time`` (int64), ``label`` (nullable boolean), ``known``
         (int64: when the label became known), ``degree`` (int32: edges before the time that reach the node or,
         for an event, the nodes it links to), ``split_0`` …, ``slice.<column>``.
 
@@ -46,12 +50,44 @@ def build(tables: Artifact, graph: Graph, learn: bool = True) -> pd.DataFrame:
     if learn:
         examples = assign(examples, task, graph.clock, graph.as_of)
     extra = [name for name in examples if str(name).startswith(("slice.", "split_"))]
-    columns = ["node", "key", "time", "label", "known", "degree", *extra]
-    return examples.sort_values(["time", "node"], kind="stable", ignore_index=True)[columns]
+    examples = examples[["node", "time", "label", "known", "degree", *extra]]
+    if _ordered(examples["time"].to_numpy(), examples["node"].to_numpy()):
+        return examples.reset_index(drop=True)
+    return examples.sort_values(["time", "node"], kind="stable", ignore_index=True)
+
+
+def _ordered(time: Times, node: NDArray[np.int32]) -> bool:
+    """Whether examples stand by time and node already, as events do."""
+    return bool(np.all((time[1:] > time[:-1]) | ((time[1:] == time[:-1]) & (node[1:] >= node[:-1]))))
+
+
+def write(examples: pd.DataFrame, graph: Graph, file: Path) -> None:
+    """Write the examples with the keys of their nodes, which as text in memory would outweigh all the rest."""
+    keys = pq.read_table(graph.path / "nodes" / f"{graph.task.node}.parquet", columns=["key"])["key"]
+    keys = keys.cast(pa.large_string()).combine_chunks()  # beyond 2 GB a plain string cannot be one array
+    writer = None
+    for first in range(0, max(len(examples), 1), RUN):
+        part = examples.iloc[first : first + RUN]
+        table = pa.Table.from_pandas(part, preserve_index=False).replace_schema_metadata()
+        for place, field in enumerate(table.schema):
+            if pa.types.is_dictionary(field.type):
+                table = table.set_column(place, field.name, table.column(place).cast(pa.string()))
+        table = table.add_column(1, "key", keys.take(pa.array(part["node"])).cast(pa.string()))
+        writer = writer or pq.ParquetWriter(file, table.schema, compression="zstd")
+        writer.write_table(table)
+    if writer:
+        writer.close()
 
 
 def history(graph: Graph, node: str, ids: NDArray[np.int32], times: Times) -> NDArray[np.int32]:
     """How many edges before each time reach the node or, for an event, the nodes that it links to."""
+    total = np.empty(len(ids), np.int32)
+    for first in range(0, len(ids), RUN):
+        total[first : first + RUN] = _history(graph, node, ids[first : first + RUN], times[first : first + RUN])
+    return total
+
+
+def _history(graph: Graph, node: str, ids: NDArray[np.int32], times: Times) -> NDArray[np.int64]:
     total = np.zeros(len(ids), np.int64)
     for name in graph.incoming(node):
         relation = next(item for item in graph.schema.relations() if item.name == name)
@@ -59,11 +95,11 @@ def history(graph: Graph, node: str, ids: NDArray[np.int32], times: Times) -> ND
         if not (relation.node == node and relation.reversed):
             total += adjacency.degree(ids, times)
             continue
-        for place in np.flatnonzero(np.diff(adjacency.indptr)[ids] > 0).reshape(1, -1):
-            linked = adjacency.indices[adjacency.indptr[ids[place]]]
-            back = graph.relations[f"{node}.{relation.label.removeprefix('rev_')}.{relation.source}"]
-            total[place] += back.degree(linked, times[place])
-    return total.astype(np.int32)
+        first = adjacency.indptr[ids]
+        place = np.flatnonzero(adjacency.indptr[ids + 1] > first)
+        back = graph.relations[f"{node}.{relation.label.removeprefix('rev_')}.{relation.source}"]
+        total[place] += back.degree(adjacency.indices[first[place]], times[place])
+    return total
 
 
 def _moments(graph: Graph, task: Task) -> Times | None:
@@ -93,15 +129,15 @@ def _rows(tables: Artifact, graph: Graph, task: Task) -> pd.DataFrame:
     """One row a node: label columns, split columns and slices, from whichever table has them."""
     described = graph.schema.nodes[task.node]
     own = described.table or task.node
-    rows = pd.DataFrame({"key": graph.key(task.node)})
+    rows = pd.DataFrame(index=pd.RangeIndex(graph.nodes[task.node]))
     wanted = task.columns() if described.table else []
     if wanted:
-        table = pq.read_table(tables.path / f"{own}.parquet", columns=wanted)
-        rows = pd.concat([rows, _numbers(table)], axis=1)
+        rows = _numbers(pq.read_table(tables.path / f"{own}.parquet", columns=wanted))
     for source in {(task.label.table, task.label.key), _split_table(task)} - {(None, None)}:
         name, key = str(source[0]), str(source[1])
-        other = _numbers(pq.read_table(tables.path / f"{name}.parquet"))
-        rows = rows.merge(other.rename(columns={key: "key"}), on="key", how="left", validate="one_to_one")
+        other = _numbers(pq.read_table(tables.path / f"{name}.parquet")).rename(columns={key: "key"})
+        keyed = rows.assign(key=graph.key(task.node))
+        rows = keyed.merge(other, on="key", how="left", validate="one_to_one").drop(columns="key")
     return rows
 
 

@@ -14,6 +14,10 @@ RUN = 256
 """(node, time) pairs looked up together: their borders stay in the cache while memory is asked for."""
 DIRECT = 32
 """Windows of up to so many edges are summed edge by edge: exact, and no slower."""
+ROUNDING = 1e-15
+"""A running sum is right to this share of itself, and so are the two that a window subtracts."""
+RIGHT, NEAR, FLAT = 1e-7, 1e-9, 1e-12
+"""Aggregates are right to this share of themselves, as float32 is; close to 0 a sum and a variance to these."""
 FOREVER = np.iinfo(np.int64).max
 SUM, MEAN, DEVIATION = range(3)
 
@@ -116,7 +120,7 @@ def _moments(
             moments[i, 0], moments[i, 1], moments[i, 2] = _by_edge(value, columns, first[i], last, column, spread)
         else:
             moments[i, 0], moments[i, 1], moments[i, 2] = _by_sums(
-                value, running, columns, begin[i], first[i], last, column
+                value, running, columns, begin[i], first[i], last, column, spread
             )
 
 
@@ -141,21 +145,41 @@ def _by_edge(value: Any, columns: int, first: int, last: int, column: int, sprea
 
 
 @njit(cache=True, nogil=True)
-def _by_sums(value: Any, running: Any, columns: int, begin: int, first: int, last: int, column: int) -> Any:
-    """As the difference of two running sums, which begin anew in each row."""
+def _by_sums(
+    value: Any, running: Any, columns: int, begin: int, first: int, last: int, column: int, spread: int
+) -> Any:
+    """As the difference of two running sums, which begin anew in each row; edge by edge where it would round badly."""
     place = 3 * ((last - 1) * columns + column)
     number, total, square = running[place], running[place + 1], running[place + 2]
+    behind, sums = square, abs(total)
     if first > begin:
         place = 3 * ((first - 1) * columns + column)
         number -= running[place]
         total -= running[place + 1]
         square -= running[place + 2]
+        sums += abs(running[place + 1])
     if number == 0:
         return 0.0, 0.0, 0.0
-    mean = total / number
-    shift = np.float64(value[begin * columns + column])
-    deviation = np.sqrt(max(square / number - mean * mean, 0.0))
-    return number, mean + (shift if shift == shift else 0.0), deviation
+    shift = _shift(value, columns, begin, column)
+    centre = total / number
+    variance = max(square / number - centre * centre, 0.0)
+    noise = ROUNDING * (sums + np.sqrt(number * max(square, 0.0)))
+    blurred = noise > NEAR + RIGHT * abs(number * shift + total)
+    if spread:
+        noise = 2 * ROUNDING * (behind + abs(centre) * sums) / number
+        blurred = blurred or noise > FLAT + 2 * RIGHT * variance
+    if blurred:
+        return _by_edge(value, columns, first, last, column, spread)
+    return number, centre + shift, np.sqrt(variance)
+
+
+@njit(cache=True, nogil=True)
+def _shift(value: Any, columns: int, begin: int, column: int) -> Any:
+    """The first value of a row that is there, from which its running sums count; there must be one."""
+    place = begin * columns + column
+    while value[place] != value[place]:
+        place += columns
+    return np.float64(value[place])
 
 
 @njit(cache=True, nogil=True)

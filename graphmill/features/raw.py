@@ -11,7 +11,7 @@ from graphmill.artifact import Artifact
 from graphmill.errors import UserError
 from graphmill.features import columns as raw_columns
 from graphmill.features.columns import NEVER, Field
-from graphmill.features.sums import RUN, Sums, fill, running
+from graphmill.features.sums import RUN, Sums, fill, running, runs
 from graphmill.features.windows import EVER, Window
 from graphmill.graph.adjacency import Adjacency
 from graphmill.graph.store import Graph
@@ -140,19 +140,28 @@ def label_sums(
     Returns:
         indptr int64, known int64 ``[labelled edges]``, values and running sums of one column.
     """
-    known = np.full(count, NEVER, np.int64)
-    value = np.zeros(count)
-    labelled = examples[examples["label"].notna()]
-    known[labelled["node"]] = labelled["known"]
-    value[labelled["node"]] = labelled["label"].astype(float)
-    target = np.repeat(np.arange(len(adjacency.indptr) - 1), np.diff(adjacency.indptr))
-    kept = np.flatnonzero(known[adjacency.indices] != NEVER)
-    source = np.asarray(adjacency.indices)[kept]
-    order = np.lexsort((known[source], target[kept]))
-    source, target = source[order], target[kept][order]
-    indptr = np.searchsorted(target, np.arange(len(adjacency.indptr)))
-    indptr = indptr.astype(np.int64)
-    return indptr, known[source], running(indptr, value[source][:, None])
+    known, value = np.full(count, NEVER, np.int64), np.zeros(count, np.float32)
+    there = examples["label"].notna().to_numpy(bool)
+    events = examples["node"].to_numpy()[there]
+    known[events] = examples["known"].to_numpy()[there]
+    value[events] = examples["label"].to_numpy(np.float32, na_value=0)[there]
+    indptr = np.zeros(len(adjacency.indptr), np.int64)
+    parts = [_labelled(adjacency, known, first, last, indptr) for first, last in runs(adjacency.indptr)]
+    source = np.concatenate([np.empty(0, np.int32), *parts])
+    return np.cumsum(indptr), known[source], running(np.cumsum(indptr), value[source][:, None])
+
+
+def _labelled(
+    adjacency: Adjacency, known: NDArray[np.int64], first: int, last: int, counts: NDArray[np.int64]
+) -> NDArray[np.int32]:
+    """Labelled sources of the rows ``first`` to ``last``, each row by when it became known; ``counts`` are filled."""
+    rows = adjacency.indptr[first : last + 1]
+    source = np.asarray(adjacency.indices[rows[0] : rows[-1]], np.int32)
+    target = np.repeat(np.arange(first, last, dtype=np.int32), np.diff(rows))
+    kept = np.flatnonzero(known[source] != NEVER)
+    source, target = source[kept], target[kept]
+    counts[first + 1 : last + 1] = np.bincount(target - first, minlength=last - first)
+    return source[np.lexsort((known[source], target))]
 
 
 def write_windows(

@@ -11,13 +11,16 @@ from graphmill.features.columns import NEVER
 from graphmill.task import ColumnSplit, RandomSplit, Task, TemporalSplit
 
 PARTS = ("train", "validation", "test")
+NAMES = (*PARTS, "none")
+TRAIN, VALIDATION, TEST, NONE = range(4)
 UNIT = {"timestamp": "days", "step": "steps"}
 SHOWN = 10
-Parts = NDArray[np.object_]
+Parts = NDArray[np.int8]
+"""Places in ``NAMES``: a byte an example, where names would take eight."""
 
 
 def assign(examples: pd.DataFrame, task: Task, clock: Clock, as_of: int) -> pd.DataFrame:
-    """Add ``split_0`` … with the part of every example.
+    """Add ``split_0`` … with the part of every example, a category of ``NAMES``.
 
     Raises:
         UserError: for a part that is empty or has a single class, with how the times or values lie.
@@ -30,9 +33,9 @@ def assign(examples: pd.DataFrame, task: Task, clock: Clock, as_of: int) -> pd.D
     else:
         parts = [_column(examples, split, name) for name in split.columns]
     for place, part in enumerate(parts):
-        part[examples["label"].isna().to_numpy()] = "none"
+        part[examples["label"].isna().to_numpy()] = NONE
         _check(examples, part, f"task.split, split_{place}", _lie(examples, split, place, clock))
-    columns = {f"split_{place}": part for place, part in enumerate(parts)}
+    columns = {f"split_{place}": pd.Categorical.from_codes(part, pd.Index(NAMES)) for place, part in enumerate(parts)}
     kept = examples.drop(columns=list(columns), errors="ignore")
     return pd.concat([kept, pd.DataFrame(columns, index=examples.index)], axis=1)
 
@@ -44,16 +47,16 @@ def _temporal(examples: pd.DataFrame, split: TemporalSplit, clock: Clock, as_of:
     if train_end >= validation_end:
         raise UserError("task.split: train_end must be before validation_end")
     time, known = examples["time"].to_numpy(), examples["known"].to_numpy()
-    part = np.full(len(examples), "none", object)
-    part[(time < train_end) & (known <= train_end)] = "train"
-    part[(time >= train_end) & (time < validation_end) & (known <= validation_end)] = "validation"
-    part[time >= validation_end] = "test"
+    part = np.full(len(examples), NONE, np.int8)
+    part[(time < train_end) & (known <= train_end)] = TRAIN
+    part[(time >= train_end) & (time < validation_end) & (known <= validation_end)] = VALIDATION
+    part[time >= validation_end] = TEST
     return part
 
 
 def _random(examples: pd.DataFrame, split: RandomSplit) -> list[Parts]:
     labelled = np.flatnonzero(examples["label"].notna().to_numpy())
-    label = examples["label"].to_numpy(dtype=object)[labelled].astype(bool)
+    label = _truth(examples)[labelled]
     try:
         if split.folds is None:
             rest, test = train_test_split(labelled, test_size=split.test, stratify=label, random_state=split.seed)
@@ -71,19 +74,24 @@ def _random(examples: pd.DataFrame, split: RandomSplit) -> list[Parts]:
 def _random_parts(
     examples: pd.DataFrame, split: RandomSplit, rest: NDArray[np.int64], test: NDArray[np.int64]
 ) -> Parts:
-    label = examples["label"].to_numpy(dtype=object)[rest].astype(bool)
+    label = _truth(examples)[rest]
     train, validation = train_test_split(rest, test_size=split.validation, stratify=label, random_state=split.seed)
-    part = np.full(len(examples), "none", object)
-    part[train], part[validation], part[test] = "train", "validation", "test"
+    part = np.full(len(examples), NONE, np.int8)
+    part[train], part[validation], part[test] = TRAIN, VALIDATION, TEST
     return part
 
 
 def _column(examples: pd.DataFrame, split: ColumnSplit, name: str) -> Parts:
     values = examples[name].astype("string").fillna("").to_numpy(dtype=object)
-    part = np.full(len(examples), "none", object)
-    for target in PARTS:
-        part[values == getattr(split, target)] = target
+    part = np.full(len(examples), NONE, np.int8)
+    for code, target in enumerate(PARTS):
+        part[values == getattr(split, target)] = code
     return part
+
+
+def _truth(examples: pd.DataFrame) -> NDArray[np.bool_]:
+    """Labels, false where there is none."""
+    return examples["label"].astype("boolean").fillna(False).to_numpy(bool)
 
 
 def _lie(examples: pd.DataFrame, split: TemporalSplit | RandomSplit | ColumnSplit, place: int, clock: Clock) -> str:
@@ -103,14 +111,14 @@ def _lie(examples: pd.DataFrame, split: TemporalSplit | RandomSplit | ColumnSpli
 
 
 def _check(examples: pd.DataFrame, part: Parts, name: str, lie: str) -> None:
-    label = examples["label"].to_numpy(dtype=object)
-    for target in PARTS:
-        values = set(label[part == target])
-        if not values:
+    truth = _truth(examples)
+    for code, target in enumerate(PARTS):
+        values = truth[part == code]
+        if not len(values):
             raise UserError(
                 f"{name}: the {target} part is empty; of {len(part):,} examples "
-                + ", ".join(f"{(part == other).sum():,} are {other}" for other in (*PARTS, "none"))
+                + ", ".join(f"{(part == place).sum():,} are {other}" for place, other in enumerate(NAMES))
                 + f"; {lie}"
             )
-        if len(values) == 1:
-            raise UserError(f"{name}: every label of the {target} part is {bool(values.pop())}; {lie}")
+        if values.all() or not values.any():
+            raise UserError(f"{name}: every label of the {target} part is {bool(values[0])}; {lie}")
