@@ -53,7 +53,12 @@ def contenders(world: Any, timed: Any, fanouts: list[int], batch: int) -> dict[s
     found = {
         "blocks": each(lambda ids: sampler.sample(graphs.NODE, ids, now, space)),
         "blocks, temporal, a tree a seed": each(lambda ids: past.sample(graphs.NODE, ids, now, tree)),
-        "exact numpy": each(lambda ids: exact.sample(adjacency.indptr, adjacency.indices, ids, fanouts, state, slots)),
+        "exact numpy": each(
+            lambda ids: exact.sample(adjacency.indptr, adjacency.indices, ids, fanouts, state, slots, exact.sorting)
+        ),
+        "exact numpy, by columns": each(
+            lambda ids: exact.sample(adjacency.indptr, adjacency.indices, ids, fanouts, state, slots, exact.columns)
+        ),
     }
     library = exact.pyg_lib()
     if library:
@@ -84,9 +89,11 @@ def check(world: Any) -> None:
     degree = np.diff(adjacency.indptr)[seeds]
     ours = Sampler(world, [7]).sample(graphs.NODE, seeds, np.zeros(300, np.int64))
     block, slots = ours.blocks[0][graphs.RELATION], np.full(len(adjacency.indptr) - 1, -1, np.int64)
-    frontiers, pointers, rows = exact.sample(adjacency.indptr, adjacency.indices, seeds, [7], state, slots)
-    both = [(block.pointer, block.row, ours.frontiers[1][graphs.NODE].ids), (pointers[0], rows[0], frontiers[1])]
-    for pointer, row, ids in both:
+    found = [(block.pointer, block.row, ours.frontiers[1][graphs.NODE].ids)]
+    for draw in (exact.sorting, exact.columns):
+        frontiers, pointers, rows = exact.sample(adjacency.indptr, adjacency.indices, seeds, [7], state, slots, draw)
+        found.append((pointers[0], rows[0], frontiers[1]))
+    for pointer, row, ids in found:
         assert (np.diff(pointer) == np.minimum(degree, 7)).all()
         assert len(set(ids.tolist())) == len(ids)
         for place, seed in enumerate(seeds):

@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from graphmill.clock import Clock, duration, moment
+from graphmill.errors import UserError
 from graphmill.params import Section, quoted
 
 Moment = str | int
@@ -167,3 +169,25 @@ class Task(Section):
         if isinstance(self.split, ColumnSplit) and self.split.table is None:
             names += self.split.columns
         return list(dict.fromkeys(names))
+
+
+def check_times(task: Task, clock: Clock) -> None:
+    """Refuse durations and moments that the schema's clock does not know, before work is spent on them.
+
+    Raises:
+        UserError: naming the parameter.
+    """
+    duration(task.label.known_after, clock, "task.label.known_after")
+    for item in task.label.between or ():
+        duration(item, clock, "task.label.between")
+    moments = {"task.moments": task.moments} if isinstance(task.moments, list) else {}
+    if isinstance(task.moments, Moments):
+        moments["task.moments.first"] = [task.moments.first]
+        if duration(task.moments.every, clock, "task.moments.every") <= 0:
+            raise UserError(f"task.moments.every: {task.moments.every!r} must be longer than nothing")
+    if isinstance(task.split, TemporalSplit):
+        moments["task.split.train_end"] = [task.split.train_end]
+        moments["task.split.validation_end"] = [task.split.validation_end]
+    for name, items in moments.items():
+        for item in items:
+            moment(item, clock, name, as_of=0)

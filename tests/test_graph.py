@@ -8,6 +8,8 @@ import pytest
 from graphmill import artifact, graph, ingest
 from graphmill.clock import ALWAYS
 from graphmill.errors import UserError
+from graphmill.graph.sample import ALL
+from graphmill.graph.sampler import Sampler
 from graphmill.graph.store import Graph
 from graphmill.schema import Schema
 from graphmill.task import Task
@@ -136,11 +138,16 @@ def test_the_same_tables_in_another_order_give_the_same_graph(tmp_path, built):
         assert rows(other, name) == rows(built, name)
 
 
-def test_an_edge_type_without_edges_is_named(tmp_path):
+def test_an_edge_type_without_edges_is_named_and_kept(tmp_path, capsys):
+    """A quiet day is no reason to stop; drift tells of it."""
     tables = TABLES | {"people": TABLES["people"].assign(friend=pd.array([None, None], dtype="string"))}
-    with pytest.raises(UserError, match=r"person\.friend\.person has no edges"):
-        build(tmp_path, tables)
-    assert not (tmp_path / "graph").exists()
+    built = build(tmp_path, tables)
+    assert "without any edge: person.friend.person, person.rev_friend.person" in capsys.readouterr().out
+    empty = built.relations["person.friend.person"]
+    assert empty.edges == 0 and empty.degree(np.array([0, 1]), np.array([9, 9])).tolist() == [0, 0]
+    sample = Sampler(built, [ALL, 2]).sample("person", np.array([0, 1]), np.array([9, 9]))
+    assert len(sample.blocks[0]["person.friend.person"].row) == 0
+    assert built.shuffled(1).relations["person.friend.person"].edges == 0
 
 
 def test_altered_tables_are_refused(tmp_path, built):
@@ -151,3 +158,11 @@ def test_altered_tables_are_refused(tmp_path, built):
         graph.run(tmp_path / "tables", tmp_path / "again", graph.Params())
     with pytest.raises(UserError, match="no graph here"):
         artifact.read(tmp_path / "again", "graph")
+
+
+@pytest.mark.parametrize(
+    ("values", "told"), [({"threads": 10_000}, "graph.threads"), ({"memory_limit": "much"}, "graph.memory_limit")]
+)
+def test_limits_that_cannot_be(values, told):
+    with pytest.raises(UserError, match=told):
+        graph.Params.parse(values, "graph")

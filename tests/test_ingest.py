@@ -19,6 +19,7 @@ import pytest
 
 from graphmill import artifact, ingest, lineage
 from graphmill.errors import UserError
+from graphmill.ingest.sources import find, kind
 from graphmill.schema import Schema
 from graphmill.task import Task
 from tests import tiny
@@ -91,9 +92,9 @@ def clean(tables: Path, name: str) -> pd.DataFrame:
 
 
 def reasons(tables: Path, name: str) -> dict[int, list[str]]:
-    """Reasons by row number, with the values."""
+    """Reasons by the row's place from 0, as pandas counts, with the values."""
     frame = pd.read_parquet(tables / "quarantine" / f"{name}.parquet")
-    return {row: list(told) for row, told in zip(frame["row"], frame["reasons"], strict=True)}
+    return {row - 1: list(told) for row, told in zip(frame["row"], frame["reasons"], strict=True)}
 
 
 def nothing_left(folder: Path) -> bool:
@@ -198,6 +199,74 @@ def test_tables_are_found_in_folders_globs_elsewhere_and_behind_urls(tmp_path, e
     same(tables, expected)
     found = artifact.read(tables, "tables").manifest["contract"]["sources"]
     assert found["payments"] == ["1.parquet", "2.parquet"] and found["referrals"] == ["part 1.jsonl"]
+
+
+def spread(folder: Path, *names: str) -> None:
+    """People, and the same orders under several names."""
+    as_csv(people(), tiny.write(folder / "data", {}) / "people.csv")
+    for name in names:
+        file = folder / "data" / name
+        file.parent.mkdir(exist_ok=True)
+        if name.endswith("/"):
+            file.mkdir()
+        elif kind(name):
+            (pd.DataFrame.to_parquet if name.endswith("parquet") else as_csv)(orders(), file)
+        else:
+            file.write_text("hello")
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (
+            ["orders.csv", "orders.parquet"],
+            r"found orders.parquet and orders.csv in .*, as {orders: orders.csv}",
+        ),
+        (["orders.csv", "orders/1.csv"], "found orders/ and orders.csv in"),
+        (["orders.csv", "orders.parquet/1.parquet"], "found orders.parquet/ and orders.csv in"),
+        (["orders/1.csv", "orders/2.parquet"], r"orders holds 1.csv, 2.parquet: .* {orders: orders/\*.parquet}"),
+        (["orders/1.csv", "orders/notes.txt"], r"orders holds notes.txt, 1.csv: .* {orders: orders/\*.csv}"),
+        (["orders/1.csv", "orders/2024/"], r"orders holds 2024, 1.csv"),
+    ],
+)
+def test_no_source_is_passed_over_in_silence(tmp_path, names, told):
+    spread(tmp_path, *names)
+    with pytest.raises(UserError, match=told):
+        run(tmp_path)
+    with pytest.raises(UserError, match=told.partition(" in")[0] if "holds" in told else "no file"):
+        run(tmp_path, sources={"orders": "orders" if "holds" in told else "order"})
+    assert len(clean(run(tmp_path, sources={"orders": names[0]}), "orders")) == 4
+
+
+def test_a_folder_behind_a_url_is_one_table_or_none():
+    for name in ("1.csv", "_SUCCESS", "notes.txt"):
+        fsspec.filesystem("memory").pipe(f"/mixed/{name}", b"x")
+    with pytest.raises(UserError, match=r"folder /mixed holds notes.txt, 1.csv"):
+        find("orders", Path(), ingest.Params(sources={"orders": "memory://mixed"}))
+    fsspec.filesystem("memory").rm("/mixed/notes.txt")
+    for source in ("memory://mixed", "memory://mixed/*"):
+        found = find("orders", Path(), ingest.Params(sources={"orders": source}))
+        assert found == ["memory:///mixed/1.csv"]
+
+
+def test_hidden_files_count_as_not_there(tmp_path):
+    hidden = ["orders/_SUCCESS", "orders/.1.csv.crc", "orders/.old.csv", "orders/_temporary/", ".orders.csv"]
+    spread(tmp_path, "orders/1.csv", *hidden)
+    for sources in ({}, {"orders": "orders"}, {"orders": "orders/*"}):
+        assert len(clean(run(tmp_path, sources=sources), "orders")) == 4
+    found = artifact.read(run(tmp_path, sources={"orders": "orders/.*.csv"}), "tables").manifest["contract"]
+    assert found["sources"]["orders"] == [".old.csv"]
+
+
+def test_plain_and_packed_files_of_one_kind_are_one_table(tmp_path):
+    spread(tmp_path, "orders/1.csv")
+    as_gzip(orders(order=list("efgh")), tmp_path / "data" / "orders" / "2.csv.gz")
+    assert len(clean(run(tmp_path), "orders")) == 8
+
+
+def test_a_folder_as_spark_names_it_is_a_table(tmp_path):
+    spread(tmp_path, "orders.parquet/part-0.snappy.parquet", "orders.parquet/_SUCCESS")
+    assert len(clean(run(tmp_path), "orders")) == 4
 
 
 def test_all_sources_may_lie_outside_the_data_folder(tmp_path):
@@ -373,6 +442,29 @@ def test_labels(tmp_path, values, positive):
     assert found.tolist() == [True, False, True, None]
 
 
+@pytest.mark.parametrize("missing", ["", " ", "nan", "NaN", None, np.nan])
+def test_a_missing_label_is_none_whatever_counts_as_true(tmp_path, missing):
+    task = changed(LABELLED, "label.positive", "fraud")
+    for values in (["fraud", "fine", "fraud", missing], ["fraud", "fine", missing, missing]):
+        found = clean(shop(tmp_path, task=task, tables={"orders": orders(bad=values)}), "orders")["bad"]
+        assert found.tolist() == [{"fraud": True, "fine": False}.get(value) for value in values]
+    numbers = orders(bad=[1.0, 0.0, 1.0, np.nan])
+    found = shop(tmp_path, task=changed(LABELLED, "label.positive", "1"), tables={"orders": numbers})
+    assert clean(found, "orders")["bad"].tolist() == [True, False, True, None]
+
+
+@pytest.mark.parametrize("name", ["orders.parquet", "orders.jsonl", "orders.csv"])
+def test_true_and_false_as_categories_are_text(tmp_path, name):
+    """Only what pandas writes as text keeps its capitals."""
+    schema = changed(SHOP, "nodes.order.columns.gift", "category")
+    data = tiny.write(tmp_path / "data", {"people": people()})
+    writers = {"csv": as_csv, "parquet": pd.DataFrame.to_parquet, "jsonl": as_lines}
+    end = name.partition(".")[2]
+    writers[end](orders(gift=[True, False, True, False]), data / name)
+    text = ["True", "False"] if end == "csv" else ["true", "false"]
+    assert clean(run(tmp_path, schema), "orders")["gift"].tolist() == text * 2
+
+
 def test_a_positive_value_among_many_is_found(tmp_path):
     count = 60
     table = pd.concat([orders()] * 15).assign(order=range(count), bad=[f"state {place:02d}" for place in range(count)])
@@ -419,6 +511,7 @@ def test_every_rule_tells_the_row_and_all_its_reasons(tmp_path):
     assert clean(found, "orders")["order"].tolist() == ["a", "g", "j"]
     assert clean(found, "orders")["amount"].tolist() == [1, 2, 1]
     refused = pd.read_parquet(found / "quarantine" / "orders.parquet")
+    assert refused["row"].tolist()[:2] == [2, 3]  # from 1, as messages count
     assert refused["amount"].tolist()[:2] == ["much", "-1"] and refused["bad"].tolist() == ["no"] * 10
     manifest = artifact.read(found, "tables").manifest
     assert manifest["tables"]["orders"] == {
@@ -791,6 +884,12 @@ def test_a_damaged_parquet_file_among_many_is_named(tmp_path, part):
         ({"as_of": 20250101}, "ingest.as_of: 20250101 is not a moment"),
         ({"as_of": "as_of - 7d"}, "ingest.as_of: 'as_of - 7d' is not a moment"),
         ({"memory_limit": "lots"}, "ingest.memory_limit"),
+        ({"threads": 100_000}, "ingest.threads: .* less than or equal to 256"),
+        (
+            {"task": changed(LABELLED, "label.known_after", "3 fortnights")},
+            "task.label.known_after: '3 fortnights' is not a duration",
+        ),
+        ({"task": changed(LABELLED, "split.train_end", "soon")}, "task.split.train_end: 'soon' is not a moment"),
         ({"revision": "no-such-revision"}, "revision 'no-such-revision' of this repository"),
         ({"revision": "main", "repository": "/no/such/place"}, "revision 'main' of /no/such/place"),
     ],
@@ -851,7 +950,7 @@ def test_any_name_of_a_column_is_fine(tmp_path):
     )
     assert clean(tables, "select * From")["row"].tolist() == ["5"]
     refused = pd.read_parquet(tables / "quarantine" / "Select * from.parquet")
-    assert refused["row"].tolist() == [1] and refused["row_"].tolist() == [2] and refused["Reasons_"].tolist() == ["x"]
+    assert refused["row"].tolist() == [2] and refused["row_"].tolist() == [2] and refused["Reasons_"].tolist() == ["x"]
     assert len(refused["reasons"][0]) == len(ODD) - 1
     assert list(reasons(tables, "o'rd\"ers.v2")) == [1]
 
@@ -1017,7 +1116,7 @@ def test_the_same_bytes_whatever_the_threads(tmp_path, kind):
         names = [file for file in sorted(tables.rglob("*.parquet"))]
         found.add(tuple(artifact.file_digest(file) for file in names))
         told = pd.read_parquet(tables / "quarantine" / "orders.parquet")
-        assert told["row"].tolist() == frame.index[frame["amount"] < 0].tolist()
+        assert (told["row"] - 1).tolist() == frame.index[frame["amount"] < 0].tolist()
         assert told["order"].astype(int).tolist() == frame["order"][frame["amount"] < 0].tolist()
         assert (clean(tables, "pairs")["value"] == np.arange(rows)).all()
         times = clean(tables, "orders")[["at", "order"]]

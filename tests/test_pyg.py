@@ -151,6 +151,16 @@ def test_links_are_sampled_with_links_that_are_none(opened, negative):
                 assert (store.time < own[batch[name.split(".")[2]].batch[store.edge_index[1]]]).all()
 
 
+def test_a_link_before_every_node_has_no_counterpart(opened):
+    graph, inputs = opened
+    loader = LinkLoader(
+        to_data(graph, inputs), PygSampler(Sampler(graph, [2])), edge_label_index=(PAID, torch.tensor([[0], [0]])),
+        edge_label_time=torch.tensor([1]), neg_sampling=NegativeSampling("binary"), batch_size=1,
+    )  # fmt: skip
+    with pytest.raises(UserError, match="no payment exists before the time 1"):
+        next(iter(loader))
+
+
 def test_links_of_a_homogeneous_graph_without_time():
     world = plain()
     data = to_data(world)

@@ -1,5 +1,6 @@
 """The sampler: only the past, exact counts, one answer for one example."""
 
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -197,6 +198,16 @@ def test_many_threads_sample_as_one():
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(lambda pair: flat(sampler.sample("person", *pair)), zip(seeds, times, strict=True)))
     assert together == alone
+
+
+def test_a_used_sampler_travels_to_another_process():
+    sampler = Sampler(hub(9, np.arange(9)), [4], seed=3)
+    seeds, times = np.array([0, 0]), np.array([8, 8])
+    before = flat(sampler.sample("hub", seeds, times))
+    again = pickle.loads(pickle.dumps(sampler))
+    assert flat(again.sample("hub", seeds, times)) == before
+    addresses = [array.ctypes.data for array in again._tables.arrays]
+    assert again._tables.relations[0, 2:5].tolist() == addresses
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from graphmill.errors import UserError
-from graphmill.task import Task, whole
+from graphmill.task import Task, check_times, whole
 
 TASK = {"node": "user", "label": {"column": "bad"}, "split": {"kind": "random"}}
 
@@ -73,3 +73,35 @@ def test_whole_numbers_in_lists():
 def test_a_wrong_task(values, message):
     with pytest.raises(UserError, match=message):
         task(**values)
+
+
+TIMED = {
+    "label": {"column": "bad", "since": "at", "between": ["0d", "30d"]},
+    "moments": {"first": "as_of - 90d", "every": "7d"},
+    "split": {"kind": "temporal", "train_end": "as_of - 30d", "validation_end": "2025-03-01"},
+}
+
+
+def test_times_that_the_clock_knows():
+    check_times(task(**TIMED), "timestamp")
+    check_times(task(**TIMED | {"moments": ["2025-01-01", "as_of"]}), "timestamp")
+    check_times(task(split={"kind": "temporal", "train_end": 5, "validation_end": "as_of - 7"}), "step")
+    check_times(task(), "step")
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({"label": {"column": "bad", "known_after": "3 fortnights"}}, "task.label.known_after"),
+        ({"label": {"column": "bad", "since": "at", "between": ["0d", "soon"]}}, "task.label.between"),
+        ({"moments": ["2025-01-01", "soon"]}, "task.moments"),
+        ({"moments": {"first": "soon", "every": "7d"}}, "task.moments.first"),
+        ({"moments": {"first": "as_of", "every": "month"}}, "task.moments.every"),
+        ({"moments": {"first": "as_of", "every": "0d"}}, "task.moments.every"),
+        ({"split": {"kind": "temporal", "train_end": "as_of - 1y", "validation_end": "as_of"}}, "task.split.train_end"),
+        ({"split": {"kind": "temporal", "train_end": "as_of", "validation_end": 5}}, "task.split.validation_end"),
+    ],
+)
+def test_times_that_it_does_not_are_named(values, name):
+    with pytest.raises(UserError, match=f"{name}: "):
+        check_times(task(**TIMED | values), "timestamp")

@@ -1,9 +1,8 @@
-"""Clean tables to node tables and adjacencies: keys are resolved in the database, rows sorted here."""
+"""Clean tables to node tables and adjacencies: keys are resolved by the engine, rows sorted here."""
 
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import ibis
 import numpy as np
 import pyarrow as pa
@@ -12,7 +11,9 @@ from numpy.typing import NDArray
 
 from graphmill.artifact import Artifact
 from graphmill.clock import ALWAYS
-from graphmill.errors import UserError
+from graphmill.engine import Engine
+from graphmill.engine.files import ROW
+from graphmill.engine.writer import write
 from graphmill.graph.adjacency import Adjacency, assemble, save
 from graphmill.progress import track
 from graphmill.schema import Relation, Schema
@@ -21,42 +22,34 @@ Ids = NDArray[np.int32]
 Times = NDArray[np.int64]
 
 
-def build(tables: Artifact, schema: Schema, folder: Path, memory_limit: str, threads: int) -> dict[str, Any]:
+def build(engine: Engine, tables: Artifact, schema: Schema, folder: Path) -> dict[str, Any]:
     """Write ``nodes/`` and one folder a relation; return the counts for the manifest."""
-    scratch = folder.parent / f"{folder.name}.spill"
-    connection = ibis.duckdb.connect(memory_limit=memory_limit, threads=threads, temp_directory=str(scratch))
-    connection.settings["enable_progress_bar"] = False
-    try:
-        resolver = Resolver(connection, tables.path, schema)
-        (folder / "nodes").mkdir()
-        times = {node: _nodes(resolver, node, folder) for node in schema.nodes}
-        relations: dict[str, Any] = {}
-        for relation in track(schema.relations(), "graph"):
-            adjacency = _relation(resolver, relation, times)
-            save(adjacency, folder / relation.name)
-            relations[relation.name] = relation.canonical() | {
-                "edges": adjacency.edges,
-                "timed": adjacency.time is not None,
-            }
-        return {"nodes": {node: len(time) for node, time in times.items()}, "relations": relations}
-    except duckdb.Error as error:
-        raise UserError(f"graph: the database failed: {error}") from None
-    finally:
-        connection.disconnect()
+    resolver = Resolver(engine, tables.path, schema)
+    (folder / "nodes").mkdir()
+    times = {node: _nodes(resolver, node, folder) for node in schema.nodes}
+    relations: dict[str, Any] = {}
+    for relation in track(schema.relations(), "graph"):
+        adjacency = _relation(resolver, relation, times)
+        save(adjacency, folder / relation.name)
+        relations[relation.name] = relation.canonical() | {
+            "edges": adjacency.edges,
+            "timed": adjacency.time is not None,
+        }
+    return {"nodes": {node: len(time) for node, time in times.items()}, "relations": relations}
 
 
 class Resolver:
     """Looks keys up in the clean node tables: a node's id is its row number there."""
 
-    def __init__(self, connection: Any, folder: Path, schema: Schema) -> None:
-        self.connection = connection
+    def __init__(self, engine: Engine, folder: Path, schema: Schema) -> None:
+        self.engine = engine
         self.folder = folder
         self.schema = schema
+        self._ids: dict[tuple[str, str, str], Ids] = {}
 
     def table(self, name: str) -> Any:
-        """A clean table as an expression, with its row number as ``row``."""
-        expression = self.connection.read_parquet(str(self.folder / f"{name}.parquet"), file_row_number=True)
-        return expression.rename(row="file_row_number")
+        """A clean table as an expression, with its row numbers."""
+        return self.engine.read(self.folder / f"{name}.parquet")
 
     def node_table(self, node: str) -> Any:
         """Columns ``key``, ``time`` (int64) and ``row`` of a node type."""
@@ -64,7 +57,7 @@ class Resolver:
         table = self.table(described.table or node)
         key = table[described.key or "key"]
         name = described.time if described.table else "time"
-        return table.select(key=key, time=self.time(table, name), row=table.row)
+        return table.select(key=key, time=self.time(table, name), row=table[ROW])
 
     def time(self, table: Any, column: str | None) -> Any:
         """A time column as int64, ``ALWAYS`` where it is missing or not declared."""
@@ -72,42 +65,47 @@ class Resolver:
             return ibis.literal(ALWAYS, type="int64")
         value = table[column]
         if value.type().is_timestamp():
-            value = value.delta(ibis.timestamp("1970-01-01"), unit="microsecond")
+            value = self.engine.microseconds(value)
         return value.cast("int64").fill_null(ALWAYS)
 
     def ids(self, table: str, column: str, node: str) -> Ids:
-        """The node id that each row of ``table`` links to, -1 where it links to none: int32 ``[rows]``."""
-        rows = self.table(table).select("row", key=ibis._[column])
+        """The node id that each row of ``table`` links to, -1 where it links to none: int32 ``[rows]``.
+
+        It is looked up once for a relation and its reverse, which follow each other.
+        """
+        if (table, column, node) not in self._ids:
+            if len(self._ids) > 1:
+                self._ids.clear()
+            self._ids[table, column, node] = self._looked_up(table, column, node)
+        return self._ids[table, column, node]
+
+    def _looked_up(self, table: str, column: str, node: str) -> Ids:
+        expression = self.table(table)
+        rows = expression.select(row=expression[ROW], key=expression[column])
         nodes = self.node_table(node).select("key", id=ibis._.row)
-        joined = rows.inner_join(nodes, "key").select("row", "id").to_pyarrow()
-        found = np.full(int(rows.count().execute()), -1, np.int32)
+        joined = self.engine.arrow(rows.inner_join(nodes, "key").select("row", "id"))
+        found = np.full(pq.read_metadata(self.folder / f"{table}.parquet").num_rows, -1, np.int32)
         found[joined["row"].to_numpy()] = joined["id"].to_numpy()
         return found
 
     def times(self, table: str, column: str | None) -> Times:
         """The time of each row of ``table``: int64 ``[rows]``."""
         expression = self.table(table)
-        ordered = expression.select("row", time=self.time(expression, column)).to_pyarrow()
+        ordered = self.engine.arrow(expression.select(row=expression[ROW], time=self.time(expression, column)))
         time = np.empty(len(ordered), np.int64)
         time[ordered["row"].to_numpy()] = ordered["time"].to_numpy()
         return time
 
 
 def _nodes(resolver: Resolver, node: str, folder: Path) -> Times:
-    ordered = resolver.node_table(node).order_by("row").select("key", "time").to_pyarrow()
+    ordered = resolver.engine.arrow(resolver.node_table(node).order_by("row").select("key", "time"))
     table = pa.table({"key": ordered["key"].cast(pa.string()), "time": ordered["time"].cast(pa.int64())})
-    pq.write_table(table, folder / "nodes" / f"{node}.parquet", compression="zstd")
+    write(table.to_batches(), table.schema, folder / "nodes" / f"{node}.parquet")
     return np.asarray(table["time"].to_numpy(), np.int64)
 
 
 def _relation(resolver: Resolver, relation: Relation, times: dict[str, Times]) -> Adjacency:
     source, target, edge_id, time = _edge_list(resolver, relation, times)
-    if len(source) == 0:
-        table = resolver.schema.edges[relation.edge].table if relation.edge else relation.node
-        raise UserError(
-            f"edge type {relation.name} has no edges: every link in {table!r} is empty; "
-            "take it out of the schema or give data that has it"
-        )
     effective = np.maximum(time, times[relation.source][source])
     return assemble((relation.source, relation.target), source, target, edge_id, effective, len(times[relation.target]))
 

@@ -113,6 +113,8 @@ class PygSampler(BaseSampler):  # type: ignore[misc]
         single = index.input_type is None
         kinds = [self._node(None)] if single else [index.input_type[0], index.input_type[2]]
         born = {self._node(kind): self._born(kind) for kind in kinds} if index.time is not None else None
+        if born is not None and neg_sampling is not None:
+            _check_born(born, index.time)
         counts = graph.nodes[kinds[0]] if single else dict(graph.nodes)
         return edge_sample(
             index,
@@ -152,6 +154,13 @@ class PygSampler(BaseSampler):  # type: ignore[misc]
         sample = (self.sampler if times is None else self.apart).sample_types(pairs)
         output = _hetero(self.sampler.graph, sample, list(seeds), disjoint=times is not None)
         return _homogeneous(output) if _single(self.sampler.graph) else output
+
+
+def _check_born(born: Seeds, time: Tensor) -> None:
+    """A link that is none needs ends that exist before it."""
+    for node, since in born.items():
+        if len(time) and (len(since) == 0 or int(time.min()) < int(since.min())):
+            raise UserError(f"no {node} exists before the time {int(time.min())}, to be the end of a link that is none")
 
 
 def _hetero(graph: Graph, sample: Sample, seeds: list[str], disjoint: bool) -> HeteroSamplerOutput:

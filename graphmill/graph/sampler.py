@@ -5,6 +5,7 @@ seeds, the batch or the number of threads: the same example is always sampled al
 scoring and online.
 """
 
+import dataclasses
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -45,6 +46,10 @@ class Sampler:
     seed: int = 0
     replace: bool = False
     disjoint: bool | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process needs: not addresses and slots, which are this one's."""
+        return {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
 
     def __post_init__(self) -> None:
         for fanout in self.fanouts:

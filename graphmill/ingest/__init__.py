@@ -1,8 +1,5 @@
 """Stage `ingest`: sources are read, checked against the data contract, and written as clean tables."""
 
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,17 +9,19 @@ import ibis
 
 from graphmill import artifact, lineage
 from graphmill.clock import moment, text
+from graphmill.engine import Engine, connect
+from graphmill.engine.files import ROW
 from graphmill.errors import UserError
 from graphmill.explain import nearest
-from graphmill.ingest import sources, write
-from graphmill.ingest.contract import FALSE, ROW, TRUE, as_text, check_columns, judge
+from graphmill.ingest import revision, sources, write
+from graphmill.ingest.contract import as_text, check_columns, fits_label, judge, usual_lengths
 from graphmill.ingest.params import Params as Params
 from graphmill.ingest.read import broken, read
 from graphmill.ingest.refusals import Checked, Refusals, clock_literal
 from graphmill.ingest.uses import TableUses, table_uses
 from graphmill.progress import say, track
 from graphmill.schema import Schema
-from graphmill.task import Task
+from graphmill.task import Task, check_times
 
 Counts = dict[str, dict[str, Any]]
 
@@ -37,12 +36,13 @@ def run(data: str | Path, tables: str | Path, schema: Schema, task: Task, params
         UserError: for a table or column that is not there, a file that cannot be read, a label that is not
             binary, more refused rows than allowed, an empty table.
     """
+    check_times(task, schema.time)
     with (
-        sources.folder(Path(data), params) as folder,
+        revision.folder(Path(data), params) as folder,
         artifact.write(tables, "tables") as draft,
-        _database(Path(tables), params) as connection,
+        connect(params, Path(tables).parent / f".{Path(tables).name}.spill", "ingest") as engine,
     ):
-        facts = _ingest(connection, folder, draft.folder, schema, task, params)
+        facts = _ingest(engine, folder, draft.folder, schema, task, params)
         draft.manifest |= {"schema": schema.canonical(), "task": task.canonical()} | facts
         parameters = {"schema": schema.canonical(), "task": task.canonical(), "ingest": params.canonical()}
         draft.lineage = lineage.record("ingest", parameters, {}, _data_digest(folder))
@@ -61,38 +61,17 @@ def _data_digest(folder: Path) -> str | None:
         return None
 
 
-@contextmanager
-def _database(tables: Path, params: Params) -> Iterator[Any]:
-    """A database on disk beside the tables, gone afterwards."""
-    spill = tables.parent / f".{tables.name}.spill"
-    shutil.rmtree(spill, ignore_errors=True)
-    spill.mkdir(parents=True)
-    try:
-        limits = {"memory_limit": params.memory_limit, "threads": params.threads}
-        connection = ibis.duckdb.connect(spill / "work.duckdb", temp_directory=str(spill / "temporary"), **limits)
-        try:
-            connection.settings["enable_progress_bar"] = False  # `progress` has its own, and not on standard output
-            yield connection
-        finally:
-            with suppress(duckdb.Error):
-                connection.disconnect()
-    except duckdb.Error as error:
-        raise broken("ingest", [str(tables)], error) from None
-    finally:
-        shutil.rmtree(spill, ignore_errors=True)
-
-
-def _ingest(connection: Any, data: Path, folder: Path, schema: Schema, task: Task, params: Params) -> dict[str, Any]:
+def _ingest(engine: Engine, data: Path, folder: Path, schema: Schema, task: Task, params: Params) -> dict[str, Any]:
     given = None if params.as_of is None else moment(params.as_of, schema.time, "ingest.as_of")
     uses = table_uses(schema, task)
     for name in params.sources.keys() - uses.keys():
         raise UserError(f"ingest.sources: no table {name!r} in schema or task{nearest(name, uses)}")
     files = {name: sources.find(name, data, params) for name in uses}
     checked = {
-        name: _check(connection, place, uses[name], files[name], schema, task)
+        name: _check(engine, place, uses[name], files[name], schema, task)
         for place, name in enumerate(track(uses, "check"))
     }
-    refusals = Refusals(connection, schema, checked)
+    refusals = Refusals(engine, schema, checked)
     _refuse(refusals, given, schema, params)
     facts = _count(refusals, checked, params.maximum_refused)
     for name, table in track(checked.items(), "write"):
@@ -101,7 +80,7 @@ def _ingest(connection: Any, data: Path, folder: Path, schema: Schema, task: Tas
             write.quarantine(refusals, name, table, folder / "quarantine")
     for node, described in schema.nodes.items():
         if described.table is None:
-            write.to_parquet(write.derived(schema, node, folder, connection), folder / f"{node}.parquet")
+            write.to_parquet(engine, write.derived(engine, schema, node, folder), folder / f"{node}.parquet")
     newest = [item["last"] for item in facts.values() if item["last"] is not None]
     return {
         "as_of": given if given is not None else max(newest, default=-1) + 1,
@@ -124,31 +103,33 @@ def _refuse(refusals: Refusals, given: int | None, schema: Schema, params: Param
     refusals.follow_links()
 
 
-def _check(connection: Any, place: int, uses: TableUses, files: list[str], schema: Schema, task: Task) -> Checked:
-    raw = read(connection, uses.table, files)
+def _check(engine: Engine, place: int, uses: TableUses, files: list[str], schema: Schema, task: Task) -> Checked:
+    raw = read(engine, uses.table, files)
     check_columns(raw, uses, files)
     try:
-        _check_label(raw, uses, task)
-        rows = connection.create_table(f"checked_{place}", judge(raw, uses, schema, task.label.positive))
+        _check_label(engine, raw, uses, task)
+        lengths = usual_lengths(engine, raw, uses, place)
+        rows = engine.scan(f"checked_{place}", judge(raw, uses, schema, task.label.positive, lengths))
     except duckdb.Error as error:
         raise broken(uses.table, files, error) from None
     return Checked(place, uses, files, rows, raw)
 
 
-def _check_label(raw: Any, uses: TableUses, task: Task) -> None:
+def _check_label(engine: Engine, raw: Any, uses: TableUses, task: Task) -> None:
     """A label without `positive` must be boolean; with it, the value must occur."""
     use = uses.columns.get(task.label.column)
     if use is None or use.kind != "label":
         return
     value = as_text(raw[use.name])
-    distinct = raw.select(value=value).filter(ibis._.value.notnull()).distinct()
+    found = raw.select(value=value, fits=fits_label(value, task.label.positive)).filter(ibis._.value.notnull())
+    distinct = engine.scan("labels", found.distinct()).distinct()
     if task.label.positive is None:
-        wrong = distinct.filter(ibis._.value.lower().strip().notin([*TRUE, *FALSE, "", "nan"])).count().execute() > 0
+        wrong = distinct.filter(~distinct.fits).count().execute() > 0
         told = "set task.label.positive to the value to predict"
     else:
-        wrong = distinct.filter(ibis._.value == task.label.positive).count().execute() == 0
+        wrong = distinct.filter(distinct.fits).count().execute() == 0
         told = f"task.label.positive is {task.label.positive!r}, which never occurs"
-    values = [line["value"] for line in distinct.order_by("value").limit(SHOWN).to_pyarrow().to_pylist()]
+    values = [line["value"] for line in engine.arrow(distinct.order_by("value").limit(SHOWN)).to_pylist()]
     if wrong and values:
         listed = ", ".join(map(repr, values)) + (", …" if len(values) == SHOWN else "")
         raise UserError(f"task.label: column {use.name!r} of table {uses.table!r} holds {listed}; {told}")
@@ -167,7 +148,7 @@ def _count(refusals: Refusals, checked: dict[str, Checked], bound: float) -> Cou
         refused = int(refusals.refused(name)[ROW].nunique().execute())
         shares[name] = (refused, total)
         facts[name] = {"rows": total - refused, "refused": refused, "left_out": table.left_out}
-        facts[name] |= _range(refusals.sound(name), table.uses.time)
+        facts[name] |= _range(refusals.engine, refusals.sound(name), table.uses.time)
     if any(rows and refused / rows > bound for refused, rows in shares.values()):
         raise write.complain(refusals, shares, bound)
     for name, item in facts.items():
@@ -179,11 +160,11 @@ def _count(refusals: Refusals, checked: dict[str, Checked], bound: float) -> Cou
     return facts
 
 
-def _range(rows: Any, time: str | None) -> dict[str, int | None]:
+def _range(engine: Engine, rows: Any, time: str | None) -> dict[str, int | None]:
     if time is None:
         return {"first": None, "last": None}
     value = rows[time]
     if value.type().is_timestamp():
-        value = value.delta(ibis.timestamp("1970-01-01"), unit="microsecond")
-    found = rows.agg(first=value.min(), last=value.max()).to_pyarrow().to_pylist()[0]
+        value = engine.microseconds(value)
+    found = engine.arrow(rows.agg(first=value.min(), last=value.max())).to_pylist()[0]
     return {name: None if found[name] is None else int(found[name]) for name in ("first", "last")}

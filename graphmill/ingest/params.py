@@ -4,11 +4,11 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from graphmill.params import Section
+from graphmill.engine.params import EngineParams
 from graphmill.task import Moment, whole
 
 
-class Params(Section):
+class Params(EngineParams):
     """Section `ingest`."""
 
     sources: dict[str, str] = Field(default_factory=dict)
@@ -19,10 +19,6 @@ class Params(Section):
     """What becomes of rows after the as-of moment: refused as wrong, or left out, as a replay of the past wants."""
     maximum_refused: float = Field(default=0.01, ge=0, le=1)
     """Share of a table's rows above which the stage fails instead of setting them aside."""
-    memory_limit: str = Field(default="2GB", pattern=r"^\d+(\.\d+)? ?[KMGT]i?B$")
-    """How much memory the database may use; beyond it spills to disk."""
-    threads: int = Field(default=2, ge=1)
-    """Threads of the database."""
     repository: str | None = None
     """With `revision`: the DVC repository to read from, a path or URL; without it the current one."""
     revision: str | None = None

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import ibis
 
 from graphmill.clock import Clock
-from graphmill.ingest.contract import REASONS, ROW, reason
+from graphmill.engine import Engine
+from graphmill.engine.files import ROW
+from graphmill.ingest.contract import REASONS, reason
 from graphmill.ingest.uses import TableUses, mentions
 from graphmill.schema import Schema
 
@@ -17,23 +20,23 @@ class Checked:
     """One table after its contract: typed rows in the database, refused ones by row number."""
 
     place: int
-    """Names what the database holds of this table: names of tables may differ by case alone, its may not."""
+    """Names what the engine keeps of this table: names of tables may differ by case alone, its may not."""
     uses: TableUses
     files: list[str]
     rows: Any
     """Typed columns, ``row__`` and ``reasons__``."""
     raw: Any
-    """The table as it stands in its files, with ``row__``."""
+    """The table as it stands in its files, with ``row__``: an expression of the engine's ``local``."""
     late: Any = None
     """The rows that are left out, where there are any."""
     left_out: int = 0
 
 
 class Refusals:
-    """Refused rows of every table, kept in the database as (row, reason)."""
+    """Refused rows of every table, kept by the engine as (row, reason)."""
 
-    def __init__(self, connection: Any, schema: Schema, tables: dict[str, Checked]) -> None:
-        self.connection = connection
+    def __init__(self, engine: Engine, schema: Schema, tables: dict[str, Checked]) -> None:
+        self.engine = engine
         self.schema = schema
         self.tables = tables
 
@@ -51,7 +54,7 @@ class Refusals:
                 late = self._keys(node, lambda name: self.tables[name].late)
                 if late is not None:
                     gone = late.anti_join(self._keys(node, lambda name: self.tables[name].rows), "key")
-                    rows = self.connection.create_table(f"labels_{checked.place}", checked.rows)
+                    rows = self.engine.keep(f"labels_{checked.place}", checked.rows)
                     same = rows[key] == gone.key
                     self._set_aside(checked, rows.semi_join(gone, same), rows.anti_join(gone, same))
 
@@ -60,7 +63,7 @@ class Refusals:
         for name, checked in self.tables.items():
             rows, time = checked.rows, checked.uses.time
             own = rows.filter(rows[REASONS].length() > 0)
-            self.connection.create_table(f"refused_{checked.place}", own.select(ROW, reason=own[REASONS].unnest()))
+            self.engine.keep(f"refused_{checked.place}", own.select(ROW, reason=own[REASONS].unnest()))
             if time is not None and bound is not None:
                 late = rows.filter(rows[time] > bound)
                 self._add(name, late.select(ROW, reason=reason(time, what, late[time])))
@@ -79,7 +82,7 @@ class Refusals:
 
     def refused(self, name: str) -> Any:
         """Refused rows of a table: ``row__`` and ``reason``, a line for each reason."""
-        return self.connection.table(f"refused_{self.tables[name].place}")
+        return self.engine.table(f"refused_{self.tables[name].place}")
 
     def _set_aside(self, checked: Checked, late: Any, rows: Any) -> None:
         checked.late, checked.rows = late, rows
@@ -128,13 +131,11 @@ class Refusals:
         return ibis.union(*keys) if len(keys) > 1 else next(iter(keys), None)
 
     def _add(self, name: str, rows: Any) -> bool:
-        before = self.refused(name).count().execute()
-        self.connection.insert(f"refused_{self.tables[name].place}", rows)
-        return bool(self.refused(name).count().execute() > before)
+        return bool(self.engine.add(f"refused_{self.tables[name].place}", rows))
 
 
 def clock_literal(moment: int, clock: Clock) -> Any:
     """A moment as the database compares it with a time column."""
     if clock == "step":
         return ibis.literal(moment, "int64")
-    return (ibis.timestamp("1970-01-01") + ibis.literal(moment, "int64").as_interval("us")).cast("timestamp(6)")
+    return ibis.literal(datetime(1970, 1, 1) + timedelta(microseconds=moment), "timestamp(6)")
