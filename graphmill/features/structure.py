@@ -32,7 +32,8 @@ def node_types(graph: Graph) -> list[str]:
 
 def moments(graph: Graph, examples: pd.DataFrame, every: str | int | None) -> NDArray[np.int64]:
     """The moments, ascending int64: the examples' own if they are few, else ``every`` around the training end."""
-    own = np.unique(examples["time"].to_numpy(np.int64))
+    time = examples["time"].to_numpy(np.int64)
+    own: NDArray[np.int64] = time[np.diff(time, prepend=time[:1] - 1) != 0]  # examples stand by time
     split = graph.task.split
     if every is None and (len(own) <= 24 or not isinstance(split, TemporalSplit)):
         return own[-24:]
@@ -81,8 +82,7 @@ def lookup(
 
 def _first(graph: Graph, relation: str) -> int:
     time = graph.relations[relation].time
-    real = None if time is None else time[time != ALWAYS]
-    return NEVER if real is None or not len(real) else int(real.min())
+    return NEVER if time is None else int(np.min(time, where=time != ALWAYS, initial=NEVER))
 
 
 def _compute(pairs: Pairs, name: str) -> NDArray[np.float32]:
