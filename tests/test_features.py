@@ -5,10 +5,17 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import coo_matrix
+from sknetwork.ranking import PageRank
+from sknetwork.topology import get_core_decomposition
 
 from graphmill import features, graph, ingest
 from graphmill.errors import UserError
+from graphmill.features import examples as example_rows
+from graphmill.features import sums
+from graphmill.features.centrality import core_numbers, pagerank
 from graphmill.features.examples import history
+from graphmill.features.pairs import Pairs, undirected
 from graphmill.features.store import Features
 from graphmill.graph.store import Graph
 from graphmill.schema import Schema
@@ -213,3 +220,82 @@ def test_later_nodes_and_edges_do_not_move_the_structure(tmp_path):
     np.testing.assert_array_equal(first, second)
     place = whole.state_names(network, "customer").index("pagerank")
     assert first[:, place].std() > 0
+
+
+def test_work_in_runs_leaves_the_files_as_they_are(tiny_run, tmp_path, monkeypatch):
+    root = tiny_run / "artifacts"
+    monkeypatch.setattr(example_rows, "RUN", 7)
+    monkeypatch.setattr(sums, "RUN", 11)
+    settings = features.Params.parse(tiny.params()["features"], "features")
+    features.run(root / "tables", root / "graph", tmp_path / "features", settings)
+    whole, pieces = Features.open(root / "features"), Features.open(tmp_path / "features")
+    pd.testing.assert_frame_equal(whole.examples, pieces.examples)
+    files = sorted(file.relative_to(root / "features") for file in (root / "features").glob("**/*.npy"))
+    assert any("label" in file.name for file in files)
+    for file in files:
+        np.testing.assert_array_equal(np.load(root / "features" / file), np.load(tmp_path / "features" / file))
+
+
+def test_examples_carry_the_keys_of_their_nodes(opened):
+    network, found = opened
+    assert found.examples["key"].tolist() == network.key("payment")[found.examples["node"]].tolist()
+
+
+def matrix_of(network, time):
+    """What was there before ``time`` as one matrix of ones, by the library."""
+    offsets = dict(zip(network.nodes, np.cumsum([0, *network.nodes.values()]), strict=False))
+    ends = []
+    for relation in network.schema.relations():
+        adjacency = network.relations[relation.name]
+        target = np.repeat(np.arange(len(adjacency.indptr) - 1), np.diff(adjacency.indptr))
+        there = adjacency.times() < time if adjacency.time is not None else np.ones(adjacency.edges, bool)
+        ends.append([adjacency.indices[there] + offsets[adjacency.source], target[there] + offsets[adjacency.target]])
+    source, target = np.concatenate(ends, axis=1)
+    apart, count = source != target, sum(network.nodes.values())
+    matrix = coo_matrix((np.ones(apart.sum()), (source[apart], target[apart])), (count, count)).tocsr()
+    matrix = (matrix + matrix.T).tocsr()
+    present = np.flatnonzero(born(network) < time)
+    matrix.data[:] = 1
+    return matrix[present][:, present]
+
+
+def born(network):
+    return np.concatenate([network.node_time(node) for node in network.nodes])
+
+
+@pytest.mark.parametrize("day", ["2025-01-01", "2025-01-02", "2025-02-10", "2025-05-01"])
+def test_structure_is_the_librarys(opened, day):
+    network, _ = opened
+    time = pd.Timestamp(day).value // 1_000
+    offsets = dict(zip(network.nodes, np.cumsum([0, *network.nodes.values()]).tolist(), strict=False))
+    pairs, matrix = undirected(network, time, born(network), offsets), matrix_of(network, time)
+    np.testing.assert_array_equal(pairs.indptr, matrix.indptr)
+    np.testing.assert_array_equal(pairs.neighbours, matrix.indices)
+    if matrix.nnz:
+        np.testing.assert_array_equal(core_numbers(*pairs), get_core_decomposition(matrix))
+        library = PageRank(solver="piteration", n_iter=20).fit_predict(matrix)
+        np.testing.assert_allclose(pagerank(pairs), library, rtol=1e-12)
+
+
+def test_core_numbers_of_a_graph_that_a_person_can_count():
+    """A triangle, a tail of two behind it, one node apart."""
+    pairs = Pairs(np.array([0, 2, 4, 7, 9, 10, 10]), np.array([1, 2, 0, 2, 0, 1, 3, 2, 4, 3], np.int32))
+    assert core_numbers(*pairs).tolist() == [2, 2, 2, 1, 1, 0]
+    scores = pagerank(pairs)
+    assert scores.sum() == pytest.approx(1) and scores.argmax() == 2
+    assert scores[5] == pytest.approx(1 / 6), "who has no neighbour keeps its share"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_crowded_graphs_too(seed):
+    """Long rows, and rows of one neighbour, as power laws have them."""
+    state = np.random.default_rng(seed)
+    ends = (state.pareto(1.0, (2, 3_000)) * 5).astype(int) % 400
+    matrix = coo_matrix((np.ones(3_000), ends), (400, 400)).tolil()
+    matrix.setdiag(0)
+    matrix = ((matrix + matrix.T) > 0).astype(float).tocsr()
+    matrix.eliminate_zeros()
+    pairs = Pairs(matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32))
+    np.testing.assert_array_equal(core_numbers(*pairs), get_core_decomposition(matrix))
+    library = PageRank(solver="piteration", n_iter=20).fit_predict(matrix)
+    np.testing.assert_allclose(pagerank(pairs), library, rtol=1e-12)

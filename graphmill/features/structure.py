@@ -10,13 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix, csr_matrix
-from sknetwork.ranking import PageRank
-from sknetwork.topology import get_core_decomposition
 
 from graphmill.clock import ALWAYS, duration, moment
 from graphmill.errors import UserError
+from graphmill.features.centrality import core_numbers, pagerank
 from graphmill.features.columns import NEVER
+from graphmill.features.pairs import Pairs, undirected
 from graphmill.graph.store import Graph
 from graphmill.progress import track
 from graphmill.task import TemporalSplit
@@ -33,7 +32,8 @@ def node_types(graph: Graph) -> list[str]:
 
 def moments(graph: Graph, examples: pd.DataFrame, every: str | int | None) -> NDArray[np.int64]:
     """The moments, ascending int64: the examples' own if they are few, else ``every`` around the training end."""
-    own = np.unique(examples["time"].to_numpy(np.int64))
+    time = examples["time"].to_numpy(np.int64)
+    own: NDArray[np.int64] = time[np.diff(time, prepend=time[:1] - 1) != 0]  # examples stand by time
     split = graph.task.split
     if every is None and (len(own) <= 24 or not isinstance(split, TemporalSplit)):
         return own[-24:]
@@ -57,15 +57,13 @@ def write(graph: Graph, when: NDArray[np.int64], names: list[str], folder: Path)
     """Write float32 ``[moments, N, names]`` for every node type of ``node_types``."""
     folder.mkdir(parents=True, exist_ok=True)
     kept = {node: np.zeros((len(when), graph.nodes[node], len(names)), np.float32) for node in node_types(graph)}
-    offsets = dict(zip(graph.nodes, np.cumsum([0, *graph.nodes.values()]), strict=False))
+    offsets = dict(zip(graph.nodes, np.cumsum([0, *graph.nodes.values()]).tolist(), strict=False))
     born = np.concatenate([graph.node_time(node) for node in graph.nodes])
     for place, time in enumerate(track(when, "structure")):
-        # nodes that are not there yet must not even be counted: PageRank's restart would tell of them
-        present = np.flatnonzero(born < time)
-        matrix = _undirected(graph, int(time), offsets)[present][:, present]
+        pairs = undirected(graph, int(time), born, offsets)
         for column, name in enumerate(names):
             values = np.zeros(len(born), np.float32)
-            values[present] = _compute(matrix, name)
+            values[born < time] = _compute(pairs, name)
             for node, array in kept.items():
                 array[place, :, column] = values[offsets[node] : offsets[node] + graph.nodes[node]]
     for node, array in kept.items():
@@ -84,36 +82,13 @@ def lookup(
 
 def _first(graph: Graph, relation: str) -> int:
     time = graph.relations[relation].time
-    real = None if time is None else time[time != ALWAYS]
-    return NEVER if real is None or not len(real) else int(real.min())
+    return NEVER if time is None else int(np.min(time, where=time != ALWAYS, initial=NEVER))
 
 
-def _undirected(graph: Graph, time: int, offsets: dict[str, int]) -> csr_matrix:
-    """All node types and relations as one undirected graph, with what was there before ``time``."""
-    rows, columns = [], []
-    for relation in graph.schema.relations():
-        adjacency = graph.relations[relation.name]
-        if relation.reversed:
-            continue
-        target = np.repeat(np.arange(len(adjacency.indptr) - 1), np.diff(adjacency.indptr))
-        clock = adjacency.time
-        there = slice(None) if clock is None else np.flatnonzero(clock < time)
-        rows.append(np.asarray(adjacency.indices)[there] + offsets[adjacency.source])
-        columns.append(target[there] + offsets[adjacency.target])
-    row, column = np.concatenate(rows), np.concatenate(columns)
-    apart = row != column
-    count = sum(graph.nodes.values())
-    ones = np.ones(int(apart.sum()), np.float32)
-    matrix = coo_matrix((ones, (row[apart], column[apart])), (count, count)).tocsr()
-    matrix = (matrix + matrix.T).tocsr()
-    matrix.data[:] = 1
-    return matrix
-
-
-def _compute(matrix: csr_matrix, name: str) -> NDArray[np.float32]:
-    if matrix.nnz == 0:
-        return np.zeros(matrix.shape[0], np.float32)
+def _compute(pairs: Pairs, name: str) -> NDArray[np.float32]:
+    if len(pairs.neighbours) == 0:
+        return np.zeros(len(pairs.indptr) - 1, np.float32)
     if name == "core_number":
-        return np.asarray(get_core_decomposition(matrix), np.float32)
-    scores = PageRank(solver="piteration", n_iter=20).fit_predict(matrix)
-    return np.asarray(scores * matrix.shape[0], np.float32)  # 1 is the average node, whatever the graph's size
+        return np.asarray(core_numbers(*pairs), np.float32)
+    scores = pagerank(pairs)
+    return np.asarray(scores * len(scores), np.float32)  # 1 is the average node, whatever the graph's size
