@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphmill.clock import ALWAYS
+from graphmill.errors import UserError
 from graphmill.graph.adjacency import assemble, load, lower_bound, save
 from tests.worlds import edge_lists
 
@@ -99,3 +100,13 @@ def test_lower_bound():
     values = np.array([9, 1, 3, 3, 3, 7, 0])
     assert [lower_bound(values, 1, 6, bound) for bound in (0, 1, 2, 3, 4, 7, 8)] == [1, 1, 2, 2, 5, 5, 6]
     assert lower_bound(values, 4, 4, 3) == 4
+
+
+def test_degrees_of_nodes_that_are_not_there_are_refused():
+    rows = np.arange(3, dtype=np.int32)
+    adjacency = assemble(("a", "b"), rows, rows, rows, None, 3)
+    assert adjacency.degree(np.array([0, 2]), np.array([1, 1])).tolist() == [1, 1]
+    assert adjacency.degree(np.array([], int), np.array([], int)).tolist() == []
+    for wrong in (-1, 3):
+        with pytest.raises(UserError, match="b: node ids must be within 0 and 2"):
+            adjacency.degree(np.array([wrong]), np.array([1]))

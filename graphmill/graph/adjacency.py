@@ -9,6 +9,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from graphmill.clock import ALWAYS
+from graphmill.errors import UserError
 
 Integers = NDArray[np.integer[Any]]
 
@@ -43,7 +44,13 @@ class Adjacency:
         return np.empty(0, np.int64) if self.time is None else self.time
 
     def degree(self, nodes: Integers, times: Integers) -> NDArray[np.int64]:
-        """How many edges each node has strictly before its time: int64 ``[n]``."""
+        """How many edges each node has strictly before its time: int64 ``[n]``.
+
+        Raises:
+            UserError: for a node that is not there.
+        """
+        if len(nodes) and (nodes.min() < 0 or nodes.max() >= len(self.indptr) - 1):
+            raise UserError(f"{self.target}: node ids must be within 0 and {len(self.indptr) - 2:,}")
         return np.asarray(visible(self.indptr, self.times(), nodes, times))
 
 
