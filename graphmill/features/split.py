@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from graphmill.clock import Clock, day, moment, text
 from graphmill.errors import UserError
@@ -55,6 +54,8 @@ def _temporal(examples: pd.DataFrame, split: TemporalSplit, clock: Clock, as_of:
 
 
 def _random(examples: pd.DataFrame, split: RandomSplit) -> list[Parts]:
+    from sklearn.model_selection import StratifiedKFold, train_test_split  # half a second that only this split needs
+
     labelled = np.flatnonzero(examples["label"].notna().to_numpy())
     label = _truth(examples)[labelled]
     try:
@@ -74,6 +75,8 @@ def _random(examples: pd.DataFrame, split: RandomSplit) -> list[Parts]:
 def _random_parts(
     examples: pd.DataFrame, split: RandomSplit, rest: NDArray[np.int64], test: NDArray[np.int64]
 ) -> Parts:
+    from sklearn.model_selection import train_test_split
+
     label = _truth(examples)[rest]
     train, validation = train_test_split(rest, test_size=split.validation, stratify=label, random_state=split.seed)
     part = np.full(len(examples), NONE, np.int8)
