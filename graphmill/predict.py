@@ -77,7 +77,7 @@ def network_logits(network: Network, inputs: Inputs, examples: pd.DataFrame, par
         return loop.logits(network, inputs, examples, inference_fanouts(inputs.graph, params), params)
     found = np.empty(len(examples))
     for moment in np.unique(examples["time"].to_numpy(np.int64)):
-        rows = layerwise.embeddings(network, inputs, int(moment), params.memory_limit)
+        rows = layerwise.embeddings(network, inputs, int(moment), params.memory)
         chosen = np.flatnonzero(examples["time"].to_numpy() == moment)
         ids = torch.from_numpy(examples["node"].to_numpy(np.int64)[chosen])
         with torch.inference_mode():

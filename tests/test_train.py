@@ -205,5 +205,13 @@ def test_relations_that_are_not_named_are_not_followed(tiny_run, tmp_path):
     unknown = train.Params.parse(tiny.params()["train"] | {"fanouts": {"payment.gone.x": [3]}}, "train")
     with pytest.raises(UserError, match="no relation 'payment.gone.x'"):
         train.run(root / "graph", root / "features", tmp_path / "none", unknown)
+    for nothing in ({}, {"a": []}, []):
+        with pytest.raises(UserError, match="needs at least one hop"):
+            train.Params.parse({"fanouts": nothing}, "train")
+    with pytest.raises(UserError, match="each is a number of edges from 1, or -1 for all"):
+        train.Params.parse({"fanouts": [0]}, "train")
+    assert train.Params.parse({"memory_limit": "1.5 GB"}, "train").memory == 1_500_000_000
+    with pytest.raises(UserError, match="train.memory_limit"):
+        train.Params.parse({"memory_limit": "lots"}, "train")
     with pytest.raises(UserError, match="every relation needs a number for every hop"):
         train.Params.parse({"fanouts": {"a": [1], "b": [1, 2]}}, "train")

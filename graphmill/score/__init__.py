@@ -118,7 +118,7 @@ def _scored(
     by_network = model.winner in NETWORKS
     everything = None
     if not graph.judges_events:
-        everything = layerwise.embeddings(network, inputs, int(rows["time"].iloc[0]), settings.memory_limit)
+        everything = layerwise.embeddings(network, inputs, int(rows["time"].iloc[0]), settings.memory)
     size = params.batch_size if everything is None else max(params.batch_size, 65_536)
     starts = range(0, len(rows), size)
     for start in track(starts, "score"):

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import ByteSize, Field, model_validator
+from pydantic import ByteSize, Field, TypeAdapter, model_validator
 
 from graphmill.graph.sample import Fanout
 from graphmill.params import Section
@@ -89,21 +89,26 @@ class Params(Section):
     """Threads of the network and the trees. The result depends on it; two on a contended core are slower than one."""
     workers: int = Field(default=1, ge=0, le=64)
     """Threads that make batches ahead of the network; 0 makes each when it is needed. The result is the same."""
-    memory_limit: ByteSize = Field(default=ByteSize(2_000_000_000), ge=1_000_000)
+    memory_limit: str = Field(default="2GB", pattern=r"^\d+(\.\d+)? ?[KMGT]i?B$")
     """Memory of full-graph inference; hidden rows beyond it stand in a temporary file."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` takes a GPU when there is one."""
 
     @model_validator(mode="after")
     def _hops(self) -> Self:
-        if self.model.kind != "mlp" and not (self.fanouts and all(self.fanouts)):
-            raise ValueError("fanouts: a graph network needs at least one hop; take kind mlp for none")
         lists = list(self.fanouts.values()) if isinstance(self.fanouts, dict) else [self.fanouts]
+        if self.model.kind != "mlp" and not (lists and all(lists)):
+            raise ValueError("fanouts: a graph network needs at least one hop; take kind mlp for none")
         if any(fanout < -1 or fanout == 0 for part in (*lists, self.controls.fanouts) for fanout in part):
             raise ValueError("fanouts: each is a number of edges from 1, or -1 for all")
         if len({len(part) for part in lists}) > 1:
             raise ValueError("fanouts: every relation needs a number for every hop")
         return self
+
+    @property
+    def memory(self) -> int:
+        """``memory_limit`` in bytes."""
+        return int(TypeAdapter(ByteSize).validate_python(self.memory_limit))
 
     @property
     def hops(self) -> list[Fanout]:
