@@ -16,6 +16,7 @@ from torch import Tensor
 from graphmill.features.inputs import Inputs
 from graphmill.graph.kernels import forget, merge
 from graphmill.graph.neighbours import all_before
+from graphmill.progress import track
 from graphmill.train.batches import Edges, block_edges
 from graphmill.train.network import Network
 
@@ -126,7 +127,7 @@ def _next(
     convolution = layer.convolution
     slots = {name: np.full(len(sent[name]), -1, np.int32) for name in names if convolution.compact}
     result = None
-    for first, last in _runs(weight, hidden[node].shape[1], memory):
+    for first, last in track(list(_runs(weight, hidden[node].shape[1], memory)), f"inference {node}"):
         edges = {
             name: block_edges(inputs, name, all_before(relations[name], first, last, moment), convolution.apart)
             for name in names
