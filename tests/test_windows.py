@@ -146,6 +146,7 @@ def test_labels_equal_brute_force(edges, moment, direct):
         np.testing.assert_allclose(found[node], expected, atol=1e-6)
     none = np.zeros(edges.people + 1, np.int64), np.empty(0, np.int64), running([0], np.empty((0, 1)))
     assert np.isnan(label_lookup(window, none, nodes, nodes, "step")[:, 0]).all()
+    assert label_lookup(window, known, [], [], "step").shape == (0, 4)
 
 
 def test_odd_moments_and_sizes():

@@ -139,7 +139,7 @@ def label_lookup(
         out[:, ::2] = np.nan
         return out
     aggregate(indptr, known, values, prefix, ids, times, lengths, np.array([[0, MEAN, 0]]), True, direct, 0.0, out)
-    return np.ascontiguousarray(out.reshape(len(ids), -1, 2)[:, :, ::-1].reshape(out.shape))
+    return np.ascontiguousarray(out.reshape(len(ids), len(lengths), 2)[:, :, ::-1].reshape(out.shape))
 
 
 def check(over: str, count: int, nodes: Any, times: Any) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
