@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from sklearn.metrics import roc_auc_score
@@ -215,3 +216,23 @@ def test_relations_that_are_not_named_are_not_followed(tiny_run, tmp_path):
         train.Params.parse({"memory_limit": "lots"}, "train")
     with pytest.raises(UserError, match="every relation needs a number for every hop"):
         train.Params.parse({"fanouts": {"a": [1], "b": [1, 2]}}, "train")
+
+
+def test_the_simplest_model_wins_unless_another_is_shown_to_be_better():
+    from graphmill.train.winner import choose
+
+    state = np.random.default_rng(0)
+    label = state.random(2_000) < 0.2
+    examples = pd.DataFrame({"label": label})
+
+    def result(noise):
+        scores = label + noise * state.normal(size=len(label))
+        return {"validation": roc_auc_score(label, scores), "scores": (examples, scores)}
+
+    plain, trees = result(3.0), result(0.5)
+    close = {"validation": trees["validation"] + 1e-4, "scores": (examples, trees["scores"][1].copy())}
+    names = ["features_only", "neighbour_trees", "sage"]
+    pairs = dict(zip(names, (plain, trees, close), strict=True))
+    assert choose(names, [pairs], "roc_auc", 0) == "neighbour_trees"
+    assert choose(names, [pairs | {"sage": result(0.2)}], "roc_auc", 0) == "sage"
+    assert choose(names, [pairs | {"features_only": close}], "roc_auc", 0) == "features_only"

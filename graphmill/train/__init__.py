@@ -21,6 +21,7 @@ from graphmill.train import calibration, controls, loop
 from graphmill.train.checkpoint import Checkpoints
 from graphmill.train.examples import labels, part
 from graphmill.train.params import Params as Params
+from graphmill.train.winner import choose
 
 Scores = NDArray[np.float64]
 
@@ -44,8 +45,8 @@ def run(graph: str | Path, features: str | Path, model: str | Path, params: Para
             for split in range(found.split_count)
         ]
         validation = {name: [result[name]["validation"] for result in results] for name in names}
-        winner = max(names, key=lambda name: float(np.mean(validation[name])))
         task = network_graph.task
+        winner = choose([*controls.NAMES, params.model.kind], results, task.metric, params.seed)
         draft.manifest |= {
             "names": names,
             "winner": winner,
