@@ -148,7 +148,9 @@ def check(over: str, count: int, nodes: Any, times: Any) -> tuple[NDArray[np.int
     Raises:
         UserError: for a node that is not there.
     """
-    ids = np.asarray(nodes)
+    ids, moments = np.asarray(nodes), np.asarray(times)
+    if ids.shape != moments.shape or (len(ids) and (ids.dtype.kind not in "iu" or moments.dtype.kind not in "iu")):
+        raise UserError(f"features.windows {over}: nodes and times must be whole numbers, as many of each")
     if len(ids) and (ids.min() < 0 or ids.max() >= count):
         raise UserError(f"features.windows {over}: node ids must be within 0 and {count - 1:,}")
-    return np.array(ids, np.int32), np.array(times, np.int64)
+    return np.array(ids, np.int32), np.array(moments, np.int64)

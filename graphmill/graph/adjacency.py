@@ -49,6 +49,8 @@ class Adjacency:
         Raises:
             UserError: for a node that is not there.
         """
+        if len(nodes) != len(times):
+            raise UserError(f"{self.target}: {len(nodes):,} nodes and {len(times):,} times")
         if len(nodes) and (nodes.min() < 0 or nodes.max() >= len(self.indptr) - 1):
             raise UserError(f"{self.target}: node ids must be within 0 and {len(self.indptr) - 2:,}")
         return np.asarray(visible(self.indptr, self.times(), nodes, times))

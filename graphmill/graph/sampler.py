@@ -58,6 +58,8 @@ class Sampler:
             if unknown:
                 raise UserError(f"fan-outs: no relation {unknown[0]!r}; known: {', '.join(self.graph.relations)}")
             for value in named.values():
+                if not isinstance(value, int | np.integer) or value >= 2**31:
+                    raise UserError(f"fan-out {value}: must be a whole number below 2**31")
                 if value < ALL or (self.replace and value == ALL):
                     told = "" if self.replace else f", or {ALL} for all neighbours"
                     raise UserError(f"fan-out {value}: must be 0 or more{told}")
@@ -129,7 +131,7 @@ class Sampler:
         """What the last batch needed, in proportion, and something more."""
         before, narrow, wide = self._tables.known.get("batch", (1, 256, 256))
         share = 1.1 * count / max(before, 1)
-        return int(share * narrow) + 1_024, int(share * wide) + 1_024
+        return count + int(share * narrow) + 1_024, count + int(share * wide) + 1_024
 
     @cached_property
     def _tables(self) -> Tables:
