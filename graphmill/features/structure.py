@@ -1,8 +1,9 @@
 """Where a node stands in the whole graph: PageRank and core number, at moments that lie in its past.
 
 Both need the whole graph, so they are computed at a few moments; an example reads the newest one that is not
-after its time. The moments come from parameters and the beginning of the data alone, never from its end:
-otherwise the future would move them.
+after its time, so no later edge is read. With a temporal split whose training end is a date, moments come from it
+and the beginning of the data. Otherwise (few example moments, a random split, a training end relative to the as-of
+moment) the end of the data still decides which past moment is read: a known fault.
 """
 
 from pathlib import Path
