@@ -107,6 +107,8 @@ def test_degrees_of_nodes_that_are_not_there_are_refused():
     adjacency = assemble(("a", "b"), rows, rows, rows, None, 3)
     assert adjacency.degree(np.array([0, 2]), np.array([1, 1])).tolist() == [1, 1]
     assert adjacency.degree(np.array([], int), np.array([], int)).tolist() == []
+    with pytest.raises(UserError, match="b: 2 nodes and 1 times"):
+        adjacency.degree(np.array([0, 1]), np.array([1]))
     for wrong in (-1, 3):
         with pytest.raises(UserError, match="b: node ids must be within 0 and 2"):
             adjacency.degree(np.array([wrong]), np.array([1]))

@@ -227,6 +227,22 @@ def test_seeds_that_mean_nothing_are_refused(ids, times, told):
         Sampler(hub(3), [2]).sample("hubs", np.array([0]), np.array([1]))
 
 
+@pytest.mark.parametrize("replace", [False, True])
+@pytest.mark.parametrize("fanout", [2**31, 2**62 + 7, 2**64, 2.5, "2", None])
+def test_fanouts_that_mean_nothing_are_refused(fanout, replace):
+    with pytest.raises(UserError, match="must be a whole number below"):
+        Sampler(hub(3), [fanout], replace=replace)
+    with pytest.raises(UserError, match="must be a whole number below"):
+        Sampler(hub(3), [{"item.in.hub": fanout}], replace=replace)
+
+
+def test_a_large_batch_after_an_empty_one():
+    sampler, space = Sampler(hub(5), [2]), Workspace()
+    for size in (0, 5_000, 0, 1, 20_000):
+        sample = sampler.sample("hub", np.zeros(size, int), np.ones(size, int), space)
+        assert len(sample.blocks[0]["item.in.hub"].row) == 2 * size
+
+
 def test_an_empty_relation_and_a_time_before_everything():
     empty = np.empty(0, np.int32)
     world = World({"hub": 2, "item": 3}, {"item.in.hub": assemble(("item", "hub"), empty, empty, empty, None, 2)})

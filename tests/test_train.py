@@ -186,6 +186,29 @@ def test_a_relation_that_came_later_changes_nothing(tiny_data, tmp_path):
         runs["before"][0].only(runs["after"][0].relations)
 
 
+@pytest.mark.parametrize("kind", ["sage", "gat", "gin", "rgcn", "hgt"])
+def test_an_edge_type_that_the_training_part_lacks(tmp_path, kind):
+    """It begins after the last training example: nothing was learnt of it, and nothing breaks."""
+    from components.__main__ import run
+
+    tables = tiny.tables()
+    late = pd.Timestamp("2025-04-10") + pd.to_timedelta(np.arange(50), unit="h")
+    tables["referrals"] = tables["referrals"].assign(at=late)
+    params = tiny.params()
+    params["train"] |= {"epochs": 1, "model": {"hidden": 16, "kind": kind}, "controls": {"rounds": 5}}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    for stage in ("ingest", "graph", "features", "train"):
+        run(stage, tmp_path / "params.yaml", tiny.write(tmp_path / "data", tables), tmp_path)
+    root = tmp_path / "artifacts"
+    graph, features, model = Graph.open(root / "graph"), Features.open(root / "features"), Model.open(root / "model")
+    train_part = features.examples[features.examples["split_0"] == "train"]
+    assert graph.relations["customer.refers.customer"].time.min() > train_part["time"].max()
+    for name in model.names:
+        assert np.isfinite(predict.score(model, name, 0, graph, features, features.examples)).all()
+    network, inputs = predict.load_network(model, 0), predict.inputs_of(model, 0, graph, features)
+    assert np.isfinite(layerwise.embeddings(network, inputs, graph.as_of).numpy()).all()
+
+
 def test_relations_that_are_not_named_are_not_followed(tiny_run, tmp_path):
     root = tiny_run / "artifacts"
     fanouts = {name: [3, 2] for name in ("terminal.rev_terminal_id.payment", "payment.terminal_id.terminal")}

@@ -166,3 +166,11 @@ def test_a_model_carries_them_as_json():
     again = [Transform.parse(item) for item in json.loads(text)]
     assert again == fitted and to_json([item.canonical() for item in again]) == text
     assert dense(again, fields, raw).tobytes() == dense(fitted, fields, raw).tobytes()
+
+
+def test_rows_that_are_not_there_are_refused():
+    encoder = Encoder(fit([AMOUNT], column(2, 6, 4), "none", 5), [AMOUNT])
+    assert encoder.rows(column(2, 6, 4), np.array([2, 0, 2]))[0].tolist() == [[4], [2], [4]]
+    for wrong in (-1, 3, 2**32, 2**32 + 1):
+        with pytest.raises(UserError, match="row ids must be within 0 and 2"):
+            encoder.rows(column(2, 6, 4), np.array([0, wrong]))

@@ -178,6 +178,9 @@ def test_bad_requests_are_told():
     for wrong in (-1, 3, 2**32):
         with pytest.raises(UserError, match="node ids must be within 0 and 2"):
             lookup(Window(over=RELATION), adjacency, None, [wrong], [1], "step", 1)
+    for nodes, times in (([0, 1], [1]), ([np.nan], [1]), ([0], [1.5]), (["a"], [1])):
+        with pytest.raises(UserError, match="nodes and times must be whole numbers, as many of each"):
+            lookup(Window(over=RELATION), adjacency, None, nodes, times, "step", 1)
     with pytest.raises(UserError, match="has no time, so its only size is 'ever'"):
         lookup(Window(over=RELATION, sizes=[3]), adjacency, None, [0], [1], "step", 1)
 

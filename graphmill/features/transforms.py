@@ -143,8 +143,9 @@ class Encoder:
     def into(self, raw: Matrix, ids: NDArray[np.int32], dense: Matrix, first: int, codes: NDArray[np.int64]) -> None:
         """Encode rows into the columns of ``dense`` from ``first`` on, which are all 0, and into ``codes``."""
         raw = np.ascontiguousarray(raw, np.float32)
-        ids = np.array(ids, np.int32)
-        if not encode(raw.ctypes.data, raw.shape, ids, *self._tables, LIMIT, dense, first, codes):
+        if len(ids) and int(np.max(ids)) > np.iinfo(np.int32).max:  # narrowed, it would name another row
+            raise UserError(f"row ids must be within 0 and {len(raw) - 1:,}")
+        if not encode(raw.ctypes.data, raw.shape, np.array(ids, np.int32), *self._tables, LIMIT, dense, first, codes):
             raise UserError(f"row ids must be within 0 and {len(raw) - 1:,}")
 
 
