@@ -207,7 +207,7 @@ def test_a_used_sampler_travels_to_another_process():
     again = pickle.loads(pickle.dumps(sampler))
     assert flat(again.sample("hub", seeds, times)) == before
     addresses = [array.ctypes.data for array in again._tables.arrays]
-    assert again._tables.relations[0, 2:5].tolist() == addresses
+    assert again._tables.relations[0, 2:6].tolist() == addresses
 
 
 @pytest.mark.parametrize(

@@ -24,13 +24,13 @@ SUM, MEAN, DEVIATION = range(3)
 
 @njit(cache=True, nogil=True)
 def aggregate(
-    indptr: Any, time: Any, values: Any, prefix: Any, ids: Any, times: Any, lengths: Any, wanted: Any, counted: bool,
+    rows: Any, time: Any, values: Any, prefix: Any, ids: Any, times: Any, lengths: Any, wanted: Any, counted: bool,
     direct: int, day: float, out: Any,
 ) -> None:  # fmt: skip
     """For every size the count of edges, then the wanted aggregates of every column; then the time since the last.
 
     Args:
-        indptr: int64 ``[targets + 1]``.
+        rows: where each target's row begins and ends, int64 ``[targets]`` each.
         time: int64 ``[edges]``, empty where edges have no time.
         values: float32 ``[edges, columns]``.
         prefix: float64 ``[edges, 3 * columns]``.
@@ -46,7 +46,8 @@ def aggregate(
     begin, degree, first = np.empty(RUN, np.int64), np.empty(RUN, np.int64), np.empty(RUN, np.int64)
     for start in range(0, len(ids), RUN):
         count = min(RUN, len(ids) - start)
-        find(indptr, time, ids[start : start + count], times[start : start + count], begin[:count], degree[:count])
+        find(rows[0], rows[1], time, ids[start : start + count], times[start : start + count],
+             begin[:count], degree[:count])  # fmt: skip
         column = 0
         for size in range(len(lengths)):
             _begins(time, begin[:count], degree[:count], times[start : start + count], lengths[size], first[:count])

@@ -103,7 +103,7 @@ def lookup(
     lengths = window.lengths(clock)
     if adjacency.time is None and any(length != FOREVER for length in lengths):
         raise UserError(f"features.windows: {window.over} has no time, so its only size is {EVER!r}")
-    ids, times = check(window.over, len(adjacency.indptr) - 1, nodes, times)
+    ids, times = check(window.over, len(adjacency.first), nodes, times)
     wanted = [
         [place, KINDS[name], int("deviation" in names)]
         for place, names in enumerate(window.columns.values())
@@ -112,7 +112,7 @@ def lookup(
     out = np.empty((len(ids), len(window.names())), np.float32)
     values, prefix = sums or NO_SUMS
     aggregate(
-        adjacency.indptr, adjacency.times(), values, prefix, ids, times, np.array(lengths, np.int64),
+        (adjacency.first, adjacency.last), adjacency.times(), values, prefix, ids, times, np.array(lengths, np.int64),
         np.array(wanted, np.int64).reshape(len(wanted), 3), window.count, direct, float(day * window.since_last), out,
     )  # fmt: skip
     return out
@@ -138,7 +138,8 @@ def label_lookup(
     if len(known) == 0:
         out[:, ::2] = np.nan
         return out
-    aggregate(indptr, known, values, prefix, ids, times, lengths, np.array([[0, MEAN, 0]]), True, direct, 0.0, out)
+    rows, mean = (indptr[:-1], indptr[1:]), np.array([[0, MEAN, 0]])
+    aggregate(rows, known, values, prefix, ids, times, lengths, mean, True, direct, 0.0, out)
     return np.ascontiguousarray(out.reshape(len(ids), len(lengths), 2)[:, :, ::-1].reshape(out.shape))
 
 

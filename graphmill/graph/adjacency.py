@@ -35,6 +35,16 @@ class Adjacency:
     """int64 ``[edges]``, or None when every edge is always visible."""
 
     @property
+    def first(self) -> Integers:
+        """Where each row begins: int64 ``[targets]``."""
+        return self.indptr[:-1]
+
+    @property
+    def last(self) -> Integers:
+        """One past where each row ends: int64 ``[targets]``."""
+        return self.indptr[1:]
+
+    @property
     def edges(self) -> int:
         """Number of edges."""
         return len(self.indices)
@@ -51,9 +61,9 @@ class Adjacency:
         """
         if len(nodes) != len(times):
             raise UserError(f"{self.target}: {len(nodes):,} nodes and {len(times):,} times")
-        if len(nodes) and (nodes.min() < 0 or nodes.max() >= len(self.indptr) - 1):
-            raise UserError(f"{self.target}: node ids must be within 0 and {len(self.indptr) - 2:,}")
-        return np.asarray(visible(self.indptr, self.times(), nodes, times))
+        if len(nodes) and (nodes.min() < 0 or nodes.max() >= len(self.first)):
+            raise UserError(f"{self.target}: node ids must be within 0 and {len(self.first) - 1:,}")
+        return np.asarray(visible(self.first, self.last, self.times(), nodes, times))
 
 
 @njit(cache=True, nogil=True)
@@ -68,14 +78,14 @@ def lower_bound(values: Any, first: int, last: int, bound: int) -> int:
 
 
 @njit(cache=True)
-def visible(indptr: Any, time: Any, nodes: Any, times: Any) -> Any:
+def visible(first: Any, last: Any, time: Any, nodes: Any, times: Any) -> Any:
     """Number of edges strictly before ``times[i]`` in the row of ``nodes[i]``."""
     count = np.empty(len(nodes), np.int64)
     for i in range(len(nodes)):
-        first, last = indptr[nodes[i]], indptr[nodes[i] + 1]
+        begin, end = first[nodes[i]], last[nodes[i]]
         if len(time):
-            last = lower_bound(time, first, last, times[i])
-        count[i] = last - first
+            end = lower_bound(time, begin, end, times[i])
+        count[i] = end - begin
     return count
 
 

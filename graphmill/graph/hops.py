@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from graphmill.graph.kernels import draw, ends, find, forget, merge, size_up
 from graphmill.graph.prefetch import pointer_to
 
-SOURCE, TARGET, INDPTR, INDICES, TIME, EDGES = range(6)
-"""Columns of the table of relations: types by number, addresses (0: none), number of edges."""
+SOURCE, TARGET, FIRST, LAST, INDICES, TIME, EDGES, KNOWN = range(8)
+"""Columns of the table of relations: types by number, addresses (0: none), number of edges and of targets."""
+ENDLESS = np.int64(1) << 40
 IDS, TIMES, COUNT = range(3)
 """Columns of a frontier: where its ids and its times begin in the workspace, and how many there are."""
 POINTER, ROW, POSITION, BEGIN, DRAWN = range(5)
@@ -52,7 +53,7 @@ def sample_hops(
 
     Args:
         steps: int64 ``[steps, 2]``: depth and relation of each block, by depth.
-        relations: int64 ``[relations, 6]``.
+        relations: int64 ``[relations, 8]``.
         fanouts: int64 ``[depths, relations]``.
         keys: uint64 ``[depths, relations]``.
         slots: int64 ``[types, 2]``: address and length of the slots of ``merge``.
@@ -105,9 +106,11 @@ def _size(
         if used[0] > len(narrow) or used[1] > len(wide):
             return NO_ROOM
         degree = wide[begin + count : begin + 2 * count]
-        indptr = carray(pointer_to(relation[INDPTR]), (np.int64(1) << 40,), np.int64)
+        first = carray(pointer_to(relation[FIRST]), (ENDLESS,), np.int64)
+        last = carray(pointer_to(relation[LAST]), (ENDLESS,), np.int64)
         time = carray(pointer_to(relation[TIME]), (relation[EDGES] if relation[TIME] != 0 else 0,), np.int64)
-        find(indptr, time, narrow[ids : ids + count], wide[times : times + count], wide[begin : begin + count], degree)
+        find(first, last, time, narrow[ids : ids + count], wide[times : times + count],
+             wide[begin : begin + count], degree)  # fmt: skip
         drawn = size_up(degree, fanouts[depth, steps[place, 1]], replace, narrow[pointer : pointer + count + 1])
         if drawn >= 2**31:
             return TOO_MANY
@@ -146,7 +149,7 @@ def _fill(
     pointer = narrow[block[POINTER] : block[POINTER] + count + 1]
     position = wide[block[POSITION] : block[POSITION] + drawn]
     row = narrow[block[ROW] : block[ROW] + drawn]
-    draw(narrow[ids : ids + count], moments, wide[begin : begin + count], wide[begin + count : begin + 2 * count],
+    draw(narrow[ids : ids + count], relation[KNOWN], moments, wide[begin : begin + count], wide[begin + count : begin + 2 * count],
          pointer, keys[depth, step[1]], recent, replace, position)  # fmt: skip
     ends(carray(pointer_to(relation[INDICES]), (relation[EDGES],), np.int32), position, row)
     next_ids, next_times, known = frontiers[depth + 1, kind]

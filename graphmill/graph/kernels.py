@@ -31,14 +31,19 @@ def below(state: Any, bound: int) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def find(indptr: Any, time: Any, ids: Any, times: Any, begin: Any, degree: Any) -> None:
-    """Where each node's row begins, and how many of its edges lie strictly before its time."""
+def find(first: Any, last: Any, time: Any, ids: Any, times: Any, begin: Any, degree: Any) -> None:
+    """Where each node's row begins, and how many of its edges lie strictly before its time.
+
+    Row ``v`` stands at ``first[v]:last[v]``: two views of one array where rows follow each other, as in a snapshot,
+    and arrays of their own where they grow and move.
+    """
     count = len(ids)
     for i in range(count):
         if i + AHEAD < count:
-            prefetch(indptr, ids[i + AHEAD])
-        begin[i] = indptr[ids[i]]
-        degree[i] = indptr[ids[i] + 1] - begin[i]
+            prefetch(first, ids[i + AHEAD])
+            prefetch(last, ids[i + AHEAD])
+        begin[i] = first[ids[i]]
+        degree[i] = last[ids[i]] - begin[i]
     if len(time) == 0:
         return
     for i in range(count):
@@ -63,13 +68,16 @@ def size_up(degree: Any, fanout: int, replace: bool, pointer: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def draw(ids: Any, times: Any, begin: Any, degree: Any, pointer: Any, key: Any, recent: bool, replace: bool,
-         position: Any) -> None:  # fmt: skip
-    """Positions of the drawn edges of every row; what is drawn depends on (key, node, time) alone."""
+def draw(ids: Any, known: int, times: Any, begin: Any, degree: Any, pointer: Any, key: Any, recent: bool,
+         replace: bool, position: Any) -> None:  # fmt: skip
+    """Positions of the drawn edges of every row; what is drawn depends on (key, node, time) alone.
+
+    Ids from ``known`` on are nodes that the graph does not have yet: each draws as the next new node would.
+    """
     for i in range(len(ids)):
         at = pointer[i]
         count = pointer[i + 1] - at
-        state = mix(key * GOLDEN ^ np.uint64(ids[i]) * GOLDEN ^ mix(np.uint64(times[i])))
+        state = mix(key * GOLDEN ^ np.uint64(min(ids[i], known)) * GOLDEN ^ mix(np.uint64(times[i])))
         if replace:
             for j in range(count):
                 state += GOLDEN

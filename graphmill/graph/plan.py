@@ -26,12 +26,13 @@ class Tables(NamedTuple):
         types = list(graph.nodes)
         rows, arrays = [], []
         for adjacency in graph.relations.values():
-            indptr = np.ascontiguousarray(adjacency.indptr, np.int64)
+            first, last = (np.asarray(border, np.int64) for border in (adjacency.first, adjacency.last))
             indices = np.ascontiguousarray(adjacency.indices, np.int32)
             time = np.ascontiguousarray(adjacency.times(), np.int64)
-            arrays += [indptr, indices, time]
+            arrays += [first, last, indices, time]
             ends = types.index(adjacency.source), types.index(adjacency.target)
-            rows.append([*ends, _address(indptr), _address(indices), _address(time), len(indices)])
+            places = [_address(array) for array in (first, last, indices, time)]
+            rows.append([*ends, *places, len(indices), len(first)])
         fanouts = np.zeros((len(wanted), len(names)), np.int64)
         keys = np.zeros(fanouts.shape, np.uint64)
         for depth, fanout in enumerate(wanted):
@@ -39,7 +40,7 @@ class Tables(NamedTuple):
                 edges = fanout.get(name, 0) if isinstance(fanout, Mapping) else fanout
                 fanouts[depth, place] = np.iinfo(np.int64).max if edges == ALL else edges
                 keys[depth, place] = zlib.crc32(f"{seed}/{depth}/{name}".encode())
-        return cls(np.array(rows, np.int64).reshape(len(names), 6), fanouts, keys, arrays, {})
+        return cls(np.array(rows, np.int64).reshape(len(names), 8), fanouts, keys, arrays, {})
 
 
 def _address(array: NDArray[Any]) -> int:
