@@ -11,17 +11,20 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from graphmill import artifact
-from graphmill.clock import ALWAYS, day
+from graphmill.clock import day
+from graphmill.errors import UserError
 from graphmill.features import raw, structure
 from graphmill.features.columns import Field
+from graphmill.features.state import Builder, Program
 from graphmill.features.sums import Sums
 from graphmill.features.transforms import Transform
-from graphmill.features.windows import Window, label_lookup, lookup
+from graphmill.features.windows import NO_SUMS, Window
 from graphmill.graph.store import Graph
 
 Ids = NDArray[np.int32]
 Times = NDArray[np.int64]
 Matrix = NDArray[np.float32]
+Labels = tuple[Any, Any, Any, Any, Any]
 
 
 @dataclass(frozen=True)
@@ -110,37 +113,40 @@ class Features:
 
         Returns:
             float32 ``[n, len(state_names)]``, raw; NaN where there is nothing to speak of.
-        """
-        parts = self._ages(graph, node, ids, times)
-        for name in graph.incoming(node):
-            parts.append(graph.relations[name].degree(ids, times).astype(np.float32)[:, None])
-        for window in self._windows_of(graph, node):
-            adjacency = graph.relations[window.over]
-            sums = self._sums(graph, window) if window.columns else None
-            parts.append(lookup(window, adjacency, sums, ids, times, graph.clock, day(graph.clock)))
-            if window.known_label:
-                labels = self._labels(graph, window.over)
-                parts.append(label_lookup(window, labels, ids, times, graph.clock))
-        if node in structure.node_types(graph) and self.manifest["structure"]["names"]:
-            when = np.array(self.manifest["structure"]["moments"], np.int64)
-            parts.append(structure.lookup(self._matrix(f"structure/{node}"), when, ids, times))
-        return np.concatenate(parts, axis=1) if parts else np.empty((len(ids), 0), np.float32)
 
-    def _ages(self, graph: Graph, node: str, ids: Ids, times: Times) -> list[Matrix]:
-        """Days since the row and since each of its timestamps; one that lies ahead is not known yet."""
-        clocks = []
+        Raises:
+            UserError: for a node that is not there.
+        """
+        if len(ids) and (int(np.min(ids)) < 0 or int(np.max(ids)) >= graph.nodes[node]):
+            raise UserError(f"{node}: node ids must be within 0 and {graph.nodes[node] - 1:,}")
+        return self.state_program(graph, node)(np.array(ids, np.int32), np.array(times, np.int64))
+
+    def state_program(self, graph: Graph, node: str) -> Program:
+        """What computes ``state`` of one node type, made once for a graph."""
+        kept = self._cache.setdefault(f"state/{node}", {})
+        if id(graph) not in kept:
+            kept[id(graph)] = graph, self._state_program(graph, node)  # the graph is kept: its number stays its own
+        found: Program = kept[id(graph)][1]
+        return found
+
+    def _state_program(self, graph: Graph, node: str) -> Program:
+        builder = Builder(day(graph.clock))
         if graph.schema.nodes[node].time:
-            clocks.append(self._node_times(graph, node)[ids])
-        if self.manifest["times"].get(node):
-            clocks += list(self._matrix(f"times/{node}")[ids].T)
-        ages = []
-        for index, clock in enumerate(clocks):
-            own = index == 0 and bool(graph.schema.nodes[node].time)
-            seen = (clock <= times if own else clock < times) & (clock != ALWAYS)
-            age = np.full(len(ids), np.nan, np.float32)
-            age[seen] = (times[seen] - clock[seen]) / day(graph.clock)
-            ages.append(age[:, None])
-        return ages
+            builder.age(self._node_times(graph, node), own=True)
+        stamps = self.manifest["times"].get(node, [])
+        for column in range(len(stamps)):
+            builder.age(self._matrix(f"times/{node}"), column, len(stamps))
+        for name in graph.incoming(node):
+            builder.degree(graph.relations[name])
+        for window in self._windows_of(graph, node):
+            lengths = window.lengths(graph.clock)
+            builder.window(window, lengths, graph.relations[window.over], *self._sums(graph, window))
+            if window.known_label:
+                builder.label(lengths, *self._labels(graph, window.over))
+        if node in structure.node_types(graph) and self.manifest["structure"]["names"]:
+            moments = np.array(self.manifest["structure"]["moments"], np.int64)
+            builder.structure(self._matrix(f"structure/{node}"), moments)
+        return builder.program()
 
     def _node_times(self, graph: Graph, node: str) -> Times:
         if f"time/{node}" not in self._cache:
@@ -154,6 +160,8 @@ class Features:
 
     def _sums(self, graph: Graph, window: Window) -> Sums:
         """A window's running sums: stored for the graph itself, computed for a permuted one."""
+        if not window.columns:
+            return NO_SUMS
         if graph.permutation is None:
             return Sums(*(self._matrix(f"windows/{window.over}.{name}") for name in Sums._fields))
         name = f"windows/{window.over}@{graph.permutation}"
@@ -166,17 +174,17 @@ class Features:
         found: Sums = self._cache[name]
         return found
 
-    def _labels(self, graph: Graph, relation: str) -> tuple[Any, Any, Sums]:
-        """A relation's known labels: indptr, when each became known, running sums."""
+    def _labels(self, graph: Graph, relation: str) -> Labels:
+        """A relation's known labels: where rows begin and end, when each became known, values and running sums."""
         if graph.permutation is None:
-            arrays = [self._matrix(f"windows/{relation}.label.{name}") for name in raw.LABEL_ARRAYS]
-            return arrays[0], arrays[1], Sums(*arrays[2:])
+            indptr, *arrays = (self._matrix(f"windows/{relation}.label.{name}") for name in raw.LABEL_ARRAYS)
+            return indptr[:-1], indptr[1:], *arrays
         name = f"labels/{relation}@{graph.permutation}"
         if name not in self._cache:
             adjacency = graph.relations[relation]
             self._cache[name] = raw.label_sums(adjacency, graph.nodes[adjacency.source], self.examples)
-        found: tuple[Any, Any, Sums] = self._cache[name]
-        return found
+        indptr, known, sums = self._cache[name]
+        return indptr[:-1], indptr[1:], known, *sums
 
     def _matrix(self, name: str) -> Any:
         if name not in self._cache:

@@ -149,8 +149,8 @@ def _fill(
     pointer = narrow[block[POINTER] : block[POINTER] + count + 1]
     position = wide[block[POSITION] : block[POSITION] + drawn]
     row = narrow[block[ROW] : block[ROW] + drawn]
-    draw(narrow[ids : ids + count], relation[KNOWN], moments, wide[begin : begin + count], wide[begin + count : begin + 2 * count],
-         pointer, keys[depth, step[1]], recent, replace, position)  # fmt: skip
+    draw(narrow[ids : ids + count], relation[KNOWN], moments, wide[begin : begin + count],
+         wide[begin + count : begin + 2 * count], pointer, keys[depth, step[1]], recent, replace, position)  # fmt: skip
     ends(carray(pointer_to(relation[INDICES]), (relation[EDGES],), np.int32), position, row)
     next_ids, next_times, known = frontiers[depth + 1, kind]
     if merging:
