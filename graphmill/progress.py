@@ -5,9 +5,6 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from rich.console import Console
-from rich.progress import track as rich_track
-
 Item = TypeVar("Item")
 
 
@@ -21,6 +18,9 @@ def track(items: Iterable[Item], description: str, total: int | None = None) -> 
     if quiet():
         yield from items
         return
+    from rich.console import Console  # only where there is somebody to look
+    from rich.progress import track as rich_track
+
     yield from rich_track(items, description, total=total, console=Console(stderr=True), transient=True)
 
 

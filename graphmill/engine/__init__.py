@@ -10,11 +10,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from graphmill.engine import database, spark
-from graphmill.engine.files import Files
 from graphmill.engine.params import EngineParams as EngineParams
+
+if TYPE_CHECKING:
+    from graphmill.engine.files import Files
 
 
 class Engine(Protocol):
@@ -23,7 +24,7 @@ class Engine(Protocol):
     local: Any
     """An Ibis connection to a DuckDB on this machine: it says what the values of sources mean."""
 
-    def open(self, files: Files) -> Any:
+    def open(self, files: "Files") -> Any:
         """The rows of a source, as an expression of ``local``.
 
         Raises:
@@ -68,6 +69,8 @@ def connect(params: EngineParams, scratch: Path, stage: str) -> Iterator[Engine]
     Raises:
         UserError: for Spark, when pyspark or Java is missing or the session does not start.
     """
+    from graphmill.engine import database, spark  # who only reads what they wrote needs neither
+
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:

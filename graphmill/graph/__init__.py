@@ -5,7 +5,6 @@ from pathlib import Path
 from graphmill import artifact, lineage
 from graphmill.clock import text
 from graphmill.engine import EngineParams, connect
-from graphmill.graph.build import build
 from graphmill.progress import say
 from graphmill.schema import Schema
 
@@ -20,6 +19,8 @@ def run(tables: str | Path, graph: str | Path, params: Params) -> None:
     Raises:
         UserError: for altered tables.
     """
+    from graphmill.graph.build import build  # who only reads graphs needs no engine
+
     source = artifact.read(tables, "tables")
     schema = Schema.parse(source.manifest["schema"], "schema")
     scratch = Path(graph).parent / f".{Path(graph).name}.spill"
