@@ -115,7 +115,7 @@ class Encoder:
         kept = [item for item in transforms if item.kind != "skip"]
         self.names = [name for item in kept for name in item.names()]
         self.embedded = [(item.column, len(item.vocabulary) + 1) for item in kept if item.kind == "embedding"]
-        self._tables = _tables(kept, [fields[places[item.column]].vocabulary or [] for item in kept], places)
+        self.tables = _tables(kept, [fields[places[item.column]].vocabulary or [] for item in kept], places)
 
     def __call__(self, raw: Matrix) -> tuple[Matrix, NDArray[np.int64]]:
         """Encode raw rows ``[n, columns]``: dense float32 ``[n, len(names)]``, codes int64 ``[n, len(embedded)]``."""
@@ -145,7 +145,7 @@ class Encoder:
         raw = np.ascontiguousarray(raw, np.float32)
         if len(ids) and int(np.max(ids)) > np.iinfo(np.int32).max:  # narrowed, it would name another row
             raise UserError(f"row ids must be within 0 and {len(raw) - 1:,}")
-        if not encode(raw.ctypes.data, raw.shape, np.array(ids, np.int32), *self._tables, LIMIT, dense, first, codes):
+        if not encode(raw.ctypes.data, raw.shape, np.array(ids, np.int32), *self.tables, LIMIT, dense, first, codes):
             raise UserError(f"row ids must be within 0 and {len(raw) - 1:,}")
 
 

@@ -1,0 +1,1 @@
+"""The live graph: an immutable snapshot, memory-mapped, and what happened since beside it."""

@@ -1,0 +1,129 @@
+"""From seeds to gathered inputs: one call samples, one gathers, into memory that every batch uses again."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphmill.errors import UserError
+from graphmill.features.inputs import Inputs
+from graphmill.graph import hops
+from graphmill.graph.hops import COUNT, DRAWN, KNOWN, POINTER, ROW, SOURCE, TARGET, Workspace, sample_hops
+from graphmill.graph.plan import Plan
+from graphmill.graph.plan import Tables as Adjacencies
+from graphmill.graph.sample import Fanout
+from graphmill.serving.gather import Tables, gather_edges, gather_nodes, place
+from graphmill.serving.gathered import Gathered
+
+Timer = Callable[[str, float], None]
+
+
+class Reader:
+    """Reads neighbourhoods of nodes of one type. For one thread: each batch overwrites the last.
+
+    Args:
+        inputs: what a model sees of a graph, live or not.
+        node: the seeds' type.
+        fanouts: edges per relation and hop, as for ``graph.sampler.Sampler``.
+        recent: whether the newest edges are taken.
+        seed: seed of the draws.
+        room: nodes of each type that there can be.
+    """
+
+    def __init__(
+        self, inputs: Inputs, node: str, fanouts: Sequence[Fanout], recent: bool, seed: int, room: dict[str, int]
+    ) -> None:
+        self.inputs = inputs
+        self.types, self.relations = list(inputs.graph.nodes), list(inputs.graph.relations)
+        self._kind, self._recent, self._depths = self.types.index(node), recent, len(fanouts)
+        self._adjacencies = Adjacencies.of(inputs.graph, fanouts, seed)
+        self._plan = Plan.of(inputs.graph, fanouts, (node,))
+        self._tables = Tables.of(inputs)
+        self._ends = np.ascontiguousarray(self._adjacencies.relations[:, [SOURCE, TARGET]])
+        self._slots = [np.full(room[name], -1, np.int32) for name in self.types]
+        self._addresses = np.array([[item.ctypes.data, len(item)] for item in self._slots], np.int64)
+        self._apart = np.zeros_like(self._addresses)
+        self._workspace = Workspace()
+        self._workspace.reserve(65_536, 65_536)
+        self._dense, self._edges, self._scratch = (np.empty(65_536, np.float32) for _ in range(3))
+        self._codes = np.empty(4_096, np.int64)
+
+    def know(self, counts: dict[str, int]) -> None:
+        """Tell how many nodes of each type there are: ids from there on draw as the next new node would."""
+        for place_, name in enumerate(self.relations):
+            target = self.inputs.graph.relations[name].target
+            self._adjacencies.relations[place_, KNOWN] = counts[target]
+
+    def read(self, ids: NDArray[np.int32], times: NDArray[np.int64], timer: Timer | None = None) -> Gathered:
+        """Sample and gather the neighbourhoods of ``ids`` as of ``times``; good until the next call.
+
+        Raises:
+            UserError: when the batch draws too many edges.
+        """
+        start = time.perf_counter()
+        frontiers, blocks = self._sample(ids, times)
+        sampled = time.perf_counter()
+        found = self._gather(frontiers, blocks)
+        if timer is not None:
+            timer("sample", sampled - start)
+            timer("gather", time.perf_counter() - sampled)
+        return found
+
+    def _sample(self, ids: NDArray[np.int32], times: NDArray[np.int64]) -> tuple[Any, Any]:
+        count, space = len(ids), self._workspace
+        merging = bool((times == times[0]).all()) if count else False
+        slots = self._addresses if merging else self._apart
+        space.reserve(2 * count + 1_024, 2 * count + 1_024)
+        while True:
+            frontiers = np.full((self._depths + 1, len(self.types), 3), -1)
+            frontiers[0, self._kind] = 0, 0, count
+            space.narrow[:count], space.wide[:count] = ids, times
+            blocks = np.empty((len(self._plan.steps), 5), np.int64)
+            used = np.array([count, count])
+            adjacencies = self._adjacencies
+            ended = sample_hops(
+                self._plan.steps, adjacencies.relations, adjacencies.fanouts, adjacencies.keys, slots, merging,
+                self._recent, False, frontiers, blocks, space.narrow, space.wide, used,
+            )  # fmt: skip
+            if ended == hops.DONE:
+                return frontiers, blocks
+            if ended == hops.TOO_MANY:
+                raise UserError("the neighbourhood has 2**31 edges or more; lower the fan-outs")
+            space.reserve(*(2 * used).tolist())
+
+    def _gather(self, frontiers: Any, blocks: Any) -> Gathered:
+        tables, steps, space = self._tables, self._plan.steps, self._workspace
+        places = np.empty((2, *frontiers.shape[:2]), np.int64)
+        edges_at, used = np.empty(len(steps), np.int64), np.empty(4, np.int64)
+        place(
+            frontiers, blocks, steps, tables.widths, tables.states, tables.edge_widths, places[0], places[1], edges_at,
+            used,
+        )  # fmt: skip
+        self._reserve(*used.tolist())
+        shared = (tables.encoders, tables.parts, tables.numbers, tables.landmarks, tables.recode)
+        gather_nodes(
+            frontiers, space.narrow, space.wide, *shared, tables.states, tables.state_parts, tables.lengths,
+            tables.wanted, tables.widths, tables.day, self._dense, places[0], self._codes, places[1], self._scratch,
+        )  # fmt: skip
+        gather_edges(
+            frontiers, blocks, steps, self._ends, space.narrow, space.wide, *shared, tables.relations,
+            tables.edge_widths, tables.day, self._edges, edges_at,
+        )  # fmt: skip
+        return Gathered(
+            types=self.types, relations=self.relations, widths=tables.widths, edge_widths=tables.edge_widths,
+            counts=frontiers[:, :, COUNT], dense_at=places[0], codes_at=places[1], steps=steps,
+            blocks=np.column_stack([blocks[:, [POINTER, ROW, DRAWN]], edges_at]), ends=self._ends, narrow=space.narrow,
+            dense=self._dense, codes=self._codes, edge_inputs=self._edges,
+        )  # fmt: skip
+
+    def _reserve(self, dense: int, codes: int, edges: int, scratch: int) -> None:
+        if dense > len(self._dense):
+            self._dense = np.empty(2 * dense, np.float32)
+        if codes > len(self._codes):
+            self._codes = np.empty(2 * codes, np.int64)
+        if edges > len(self._edges):
+            self._edges = np.empty(2 * edges, np.float32)
+        if scratch > len(self._scratch):
+            self._scratch = np.empty(2 * scratch, np.float32)
