@@ -113,6 +113,7 @@ class Encoder:
         if absent:
             raise UserError(f"the model needs columns that the features do not have: {', '.join(absent)}")
         kept = [item for item in transforms if item.kind != "skip"]
+        self.transforms = kept
         self.names = [name for item in kept for name in item.names()]
         self.embedded = [(item.column, len(item.vocabulary) + 1) for item in kept if item.kind == "embedding"]
         self.tables = _tables(kept, [fields[places[item.column]].vocabulary or [] for item in kept], places)

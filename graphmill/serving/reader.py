@@ -49,6 +49,7 @@ class Reader:
         self._workspace.reserve(65_536, 65_536)
         self._dense, self._edges, self._scratch = (np.empty(65_536, np.float32) for _ in range(3))
         self._codes = np.empty(4_096, np.int64)
+        self._frontiers: Any = np.empty((0, 0, 3), np.int64)
 
     def know(self, counts: dict[str, int]) -> None:
         """Tell how many nodes of each type there are: ids from there on draw as the next new node would."""
@@ -64,12 +65,18 @@ class Reader:
         """
         start = time.perf_counter()
         frontiers, blocks = self._sample(ids, times)
+        self._frontiers = frontiers
         sampled = time.perf_counter()
         found = self._gather(frontiers, blocks)
         if timer is not None:
             timer("sample", sampled - start)
             timer("gather", time.perf_counter() - sampled)
         return found
+
+    def nodes(self, depth: int, kind: int) -> NDArray[np.int32]:
+        """Ids of the nodes of a type at a depth of the last batch; their order is that of its rows."""
+        first, _, count = self._frontiers[depth, kind].tolist()
+        return self._workspace.narrow[first : first + count]
 
     def _sample(self, ids: NDArray[np.int32], times: NDArray[np.int64]) -> tuple[Any, Any]:
         count, space = len(ids), self._workspace

@@ -144,6 +144,7 @@ class Change:
         if place >= self.live.room(node):
             raise UserError(f"{node}: {NO_ROOM}")
         self.live.keys[node][key] = place
+        self.live.names[node].append(key)
         self.live.clear(node, place, time)
         return place
 

@@ -75,6 +75,8 @@ class Live:
     """By relation."""
     keys: dict[str, dict[str, int]]
     """Node ids by key, by type."""
+    names: dict[str, list[str]]
+    """Keys by node id, by type."""
     edges: dict[str, int]
     """Rows of each edge table."""
     label: NDArray[np.int8]
@@ -99,7 +101,7 @@ class Live:
             UserError: when one is missing, partial or altered, or they do not belong together.
         """
         graph, features = Graph.open(Path(folder) / "graph"), Features.open(Path(folder) / "features")
-        made_from = features.artifact.lineage.get("inputs", {}).get("graph", {}).get("digest")
+        made_from = features.artifact.lineage.get("inputs", {}).get("graph")
         if made_from is not None and made_from != graph.artifact.digest:
             raise UserError(f"{folder}: its features were made from another graph; run stage features again")
         return _open(graph, features, nodes, edges)
@@ -177,13 +179,15 @@ def _open(graph: Graph, features: Features, nodes: int, edges: int) -> Live:
         for name, base in graph.relations.items()
     }  # fmt: skip
     label, known = _labels(graph, features, nodes)
+    names: dict[str, list[str]] = {node: graph.key(node).tolist() for node in graph.nodes}
     return Live(
         graph=dataclasses.replace(graph, relations=adjacencies),
         features=live,
         rows=rows,
         relations={relation.name: relation for relation in graph.schema.relations()},
         windows=windows,
-        keys={node: {key: place for place, key in enumerate(graph.key(node).tolist())} for node in graph.nodes},
+        keys={node: {key: place for place, key in enumerate(found)} for node, found in names.items()},
+        names=names,
         edges={edge: len(features.edges[edge]) for edge in graph.schema.edges},
         label=label,
         label_known=known,
