@@ -9,7 +9,7 @@ from graphmill.serving.event import EVENTS
 from graphmill.task import Task
 from tests import tiny
 
-DAY = pd.Timestamp("2025-04-10")
+DAY, END = pd.Timestamp("2025-04-10"), pd.Timestamp("2025-05-01")
 
 
 def build(frames, root, as_of=None, **changes):
@@ -34,7 +34,7 @@ def before(frames, day=DAY):
     return frames | {"payments": past[payments["paid_at"] < day], "referrals": referrals[referrals["at"] < day]}
 
 
-def events(frames, day=DAY, end=pd.Timestamp("2025-05-01")):
+def events(frames, day=DAY, end=END):
     """What happened from that day on, in its order, as a client would send it."""
     found = []
     for row in frames["payments"].to_dict("records"):

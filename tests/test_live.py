@@ -1,13 +1,17 @@
 """The live graph: what events make of a snapshot is what a new snapshot would hold."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from graphmill.errors import UserError
 from graphmill.features.inputs import Inputs
 from graphmill.features.store import Features
 from graphmill.graph.sample import ALL
 from graphmill.graph.store import Graph
+from graphmill.serving.live import snapshot
 from graphmill.serving.live.change import Change
 from graphmill.serving.live.store import Live
 from graphmill.serving.reader import Reader
@@ -65,3 +69,33 @@ def test_events_make_the_graph_that_a_new_snapshot_would_hold(frames, whole, pas
     live.same(reader_of(found, whole, fanouts).read(ids, times), static.read(ids, times))
     late = np.full(len(ids), pd.Timestamp("2025-05-01").value // 1_000)
     live.same(reader_of(found, whole, fanouts).read(ids, late), static.read(ids, late))
+
+
+def test_a_compacted_snapshot_is_the_live_graph(tmp_path, frames, whole, past):
+    found = opened(past)
+    told = live.typed(live.events(frames))
+    half = len(told) // 2
+    Change(found).apply(told[:half])
+    snapshot.write(found, snapshot.Origin(snapshot.version(past), half, 1), tmp_path / "half")
+    again = snapshot.open(tmp_path / "half", 2_000, 20_000)
+    assert snapshot.origin(tmp_path / "half") == (snapshot.version(past), half, 1)
+    assert again.names == found.names and again.mentioned == found.mentioned
+    for one in (found, again):
+        Change(one).apply(told[half:])
+    ids = np.arange(found.count("payment"), dtype=np.int32)
+    times = found.time("payment")[: len(ids)]
+    live.same(reader_of(again, whole, [3, 4]).read(ids, times), reader_of(found, whole, [3, 4]).read(ids, times))
+    np.testing.assert_array_equal(again.label[: len(ids)], found.label[: len(ids)])
+    Graph.open(tmp_path / "half" / "graph")
+    Features.open(tmp_path / "half" / "features")
+
+
+def test_a_damaged_snapshot_is_named(tmp_path, past):
+    for name in ("graph/payment.customer_id.customer/indices.npy", "features/nodes/payment.npy"):
+        copy = tmp_path / name.replace("/", "_")
+        shutil.copytree(past, copy)
+        content = bytearray((copy / name).read_bytes())
+        content[-1] ^= 1
+        (copy / name).write_bytes(content)
+        with pytest.raises(UserError, match=f"{name.rsplit('/', 1)[1]}: altered"):
+            snapshot.open(copy, 10, 10)
