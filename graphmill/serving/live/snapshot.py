@@ -146,7 +146,7 @@ def _features(live: Live, draft: artifact.Draft, as_of: int) -> None:
             rows = live.rows[name]
             places = flat(rows.first, rows.last, live.count(live.relations[name].target))[1]
             np.save(folder / "windows" / f"{name}.values.npy", rows.values[places])
-            np.save(folder / "windows" / f"{name}.prefix.npy", rows.prefix[places]]
+            np.save(folder / "windows" / f"{name}.prefix.npy", rows.prefix[places])
     for name, rows in features.labels.items():
         _labels(rows, live.count(live.relations[name].target), folder / "windows" / f"{name}.label")
     for file in sorted((features.artifact.path / "structure").glob("*.npy")):
