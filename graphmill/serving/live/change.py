@@ -43,8 +43,10 @@ class Change:
         self.live = live
         self.pending: dict[str, Pending] = {}
         self.changed: dict[str, set[int]] = {}
-        self.edges: set[tuple[str, int]] = set()
+        self.labels: dict[str, Pending] = {}
+        self._fresh: set[int] = set()
         self.newest = ALWAYS
+        self.dropped = 0
         self.touched: dict[str, set[int]] = {}
 
     def apply(self, events: Sequence[Event]) -> None:
@@ -59,7 +61,6 @@ class Change:
             elif isinstance(event, EdgeEvent):
                 self._edge(event)
             else:
-                self._flush()
                 self._label(event)
         self._flush()
 
@@ -76,11 +77,12 @@ class Change:
         time = self._time(event.time)
         place = live.keys[event.type].get(key)
         new = place is None or place in mentioned
+        born = ALWAYS if described.time is None else time
         if place is None:
-            place = self._add(event.type, key, ALWAYS)
-        if new:
+            place = self._add(event.type, key, born)
+        elif new:
             mentioned.discard(place)
-            live.appear(event.type, place, ALWAYS if described.time is None else time)
+            live.appear(event.type, place, born)
         raw, moments = live.values[event.type].read(event.columns, whole=False)
         for column, value in raw:
             live.matrix(f"nodes/{event.type}")[place, column] = value
@@ -99,10 +101,11 @@ class Change:
             if other is None:
                 continue
             linked = self._found(described[column].node, str(other), int(live.time(event.type)[place]))
-            for relation in live.relations.values():
-                if relation.node == event.type and relation.column == column:
-                    ends = (place, linked) if relation.reversed else (linked, place)
-                    self._put(relation, *ends, place, ALWAYS)
+            for relation in live.of[event.type, column]:
+                ends = (place, linked) if relation.reversed else (linked, place)
+                self._put(relation, *ends, place, ALWAYS)
+        if event.type == live.graph.task.node:
+            self._fresh.add(place)
 
     def _edge(self, event: EdgeEvent) -> None:
         live = self.live
@@ -120,12 +123,16 @@ class Change:
         for column, value in live.values[event.type].read(event.columns, whole=True)[0]:
             matrix[row, column] = value
         live.edges[event.type] = row + 1
-        for relation in live.relations.values():
-            if relation.edge == event.type:
-                ends = (source, target) if relation.reversed else (target, source)
-                self._put(relation, *ends, row, time)
-                if relation.undirected and source != target:
-                    self._put(relation, source, target, row, time)
+        for relation in live.of[event.type, ""]:
+            ends = (source, target) if relation.reversed else (target, source)
+            self._put(relation, *ends, row, time)
+            if relation.undirected and source != target:
+                self._put(relation, source, target, row, time)
+        self._fresh.update(
+            end
+            for end, node in ((source, described.source_node), (target, described.target_node))
+            if node == live.graph.task.node
+        )
 
     def _put(self, relation: Relation, target: int, source: int, row: int, time: int) -> None:
         self.pending.setdefault(relation.name, Pending()).add(target, source, row, time)
@@ -134,7 +141,9 @@ class Change:
         """The node of a key; one that was never heard of is there from its first mention on."""
         place = self.live.keys[node].get(key)
         if place is None:
-            place = self._add(node, key, time)
+            described = self.live.graph.schema.nodes[node]
+            timeless = described.table is not None and described.time is None
+            place = self._add(node, key, ALWAYS if timeless else time)
             self.live.mentioned[node].add(place)
         return place
 
@@ -145,7 +154,8 @@ class Change:
             raise UserError(f"{node}: {NO_ROOM}")
         self.live.keys[node][key] = place
         self.live.names[node].append(key)
-        self.live.clear(node, place, time)
+        self.live.clear(node, place)
+        self.live.appear(node, place, time)
         return place
 
     def _label(self, event: LabelEvent) -> None:
@@ -157,33 +167,38 @@ class Change:
         else:
             born = int(live.time(task.node)[place])
             known = born + duration(task.label.known_after, live.graph.clock) if born != ALWAYS else ALWAYS
-        new = int(event.value), known
-        live.label[place], live.label_known[place] = new
+        live.label[place], live.label_known[place] = int(event.value), known
+        if place in self._fresh or old[0] != UNLABELLED:  # its edges or its old label may still be on their way
+            self._flush()
         for name, rows in live.features.labels.items():
             for target in targets_of(live, name, place):
                 if old[0] != UNLABELLED:
                     remove(rows, target, *old)
-                rows.insert(
-                    np.array([target]), np.array([place], np.int32), np.array([place], np.int32),
-                    np.array([known]), np.array([[event.value]], np.float32),
-                )  # fmt: skip
+                self.labels.setdefault(name, Pending()).add(target, place, int(event.value), known)
 
     def _flush(self) -> None:
-        """Give every relation its new edges, and its windows the new values of rows that changed."""
+        """Give every relation its new edges and labels, and windows the new values of rows that changed."""
         live = self.live
         for name, found in self.pending.items():
-            relation = live.relations[name]
-            sources = np.array(found.sources, np.int32)
-            edge_ids = np.array(found.rows, np.int32)
-            times = np.maximum(np.array(found.times, np.int64), live.time(relation.source)[sources])
-            rows = live.rows[name]
-            if len(rows.time) == 0 and bool((times != ALWAYS).any()):
-                raise UserError(f"{name}: its edges have no time in the snapshot; take a new snapshot with these")
-            values = values_of(live, name, sources, edge_ids)
-            rows.insert(np.array(found.targets, np.int64), sources, edge_ids, times, values)
-            self.touched.setdefault(relation.target, set()).update(found.targets)
-        self.pending = {}
-        for node, places in self.changed.items():
-            self.touched.setdefault(node, set()).update(places)
-            revalue(live, node, places)
-        self.changed = {}
+            self._insert(name, found)
+        for name, found in self.labels.items():
+            places, times = np.array(found.sources, np.int32), np.array(found.times, np.int64)
+            values = np.array(found.rows, np.float32)[:, None]
+            live.features.labels[name].insert(np.array(found.targets, np.int64), places, places, times, values)
+        for node, changed in self.changed.items():
+            self.touched.setdefault(node, set()).update(changed)
+            revalue(live, node, changed)
+        self.pending, self.labels, self.changed, self._fresh = {}, {}, {}, set()
+
+    def _insert(self, name: str, found: Pending) -> None:
+        live, rows = self.live, self.live.rows[name]
+        relation = live.relations[name]
+        sources, edge_ids = np.array(found.sources, np.int32), np.array(found.rows, np.int32)
+        times = np.maximum(np.array(found.times, np.int64), live.time(relation.source)[sources])
+        if len(rows.time) == 0 and bool((times != ALWAYS).any()):
+            # without times in the snapshot there is no telling past from future: these wait for the next one
+            self.dropped += len(times)
+            return
+        values = values_of(live, name, sources, edge_ids)
+        rows.insert(np.array(found.targets, np.int64), sources, edge_ids, times, values)
+        self.touched.setdefault(relation.target, set()).update(found.targets)

@@ -54,7 +54,8 @@ class Stage:
         if described.time is not None and described.time in columns and described.time not in described.columns:
             born = moment(columns.pop(described.time), live.graph.clock, f"{node}.{described.time}")
         place = self._place()
-        live.clear(node, place, born)
+        live.clear(node, place)
+        live.appear(node, place, born)
         self._write(node, place, columns, whole=True)
         found = self._linked(node, instance)
         for position, edge in enumerate(instance.edges):
@@ -77,7 +78,7 @@ class Stage:
         for name in (f"nodes/{node}", f"times/{node}", f"time/{node}"):
             if name in live.features.arrays:
                 live.matrix(name)[place] = live.matrix(name)[known]
-        for name in live.incoming(node):
+        for name in live.into[node]:
             for rows in (live.rows[name], live.features.labels.get(name)):
                 if rows is not None:
                     rows.first[place], rows.last[place] = rows.first[known], rows.last[known]
@@ -118,8 +119,8 @@ class Stage:
             if linked is None:
                 self.tally.unknown += 1
                 continue
-            for relation in live.relations.values():
-                if relation.node == node and relation.column == column and relation.reversed:
+            for relation in live.of[node, column]:
+                if relation.reversed:
                     seen = int(live.time(relation.source)[linked])
                     found.setdefault(relation.name, []).append((seen, linked, 0))
         absent = [name for name, link in described.links.items() if link.required and instance.links.get(name) is None]
@@ -149,8 +150,8 @@ class Stage:
         if place is None:
             self.tally.unknown += 1
             return
-        for relation in live.relations.values():
-            if relation.edge == edge.edge and (relation.undirected or relation.reversed != incoming):
+        for relation in live.of[edge.edge, ""]:
+            if relation.undirected or relation.reversed != incoming:
                 seen = max(time, int(live.time(other)[place]))
                 found.setdefault(relation.name, []).append((seen, place, row))
 

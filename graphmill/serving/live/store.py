@@ -71,6 +71,12 @@ class Live:
     """By relation."""
     relations: dict[str, Relation]
     """By name, as the schema declares them."""
+    of: dict[tuple[str, str], list[Relation]]
+    """The relations that a link (node type, column) or an edge table (its name, "") becomes."""
+    into: dict[str, list[str]]
+    """Names of the relations into each node type."""
+    reverse: dict[str, str | None]
+    """The relation that holds the same edges the other way round, where there is one."""
     windows: dict[str, Window]
     """By relation."""
     keys: dict[str, dict[str, int]]
@@ -129,18 +135,17 @@ class Live:
         place = self.keys[node].get(key)
         return place is None or place in self.mentioned[node]
 
-    def clear(self, node: str, place: int, time: int) -> None:
-        """Make a place a node without columns and edges, from ``time`` on."""
+    def clear(self, node: str, place: int) -> None:
+        """Make a place a node without columns and edges."""
         self.matrix(f"nodes/{node}")[place] = np.nan
         if f"times/{node}" in self.features.arrays:
             self.matrix(f"times/{node}")[place] = NEVER
         if node == self.graph.task.node:
             self.label[place], self.label_known[place] = UNLABELLED, ALWAYS
-        for name in self.incoming(node):
+        for name in self.into[node]:
             for rows in (self.rows[name], self.features.labels.get(name)):
                 if rows is not None:
                     rows.first[place] = rows.last[place] = rows.limit[place] = 0
-        self.appear(node, place, time)
 
     def appear(self, node: str, place: int, time: int) -> None:
         """Let a node be there from ``time`` on."""
@@ -148,10 +153,6 @@ class Live:
         fields = self.features.columns[node]
         if fields and fields[-1].kind == "calendar":
             self.matrix(f"nodes/{node}")[place, -len(CALENDAR) :] = calendar(np.array([time]))[0]
-
-    def incoming(self, node: str) -> list[str]:
-        """Names of the relations into a node type."""
-        return self.graph.incoming(node)
 
 
 def _open(graph: Graph, features: Features, nodes: int, edges: int) -> Live:
@@ -185,6 +186,9 @@ def _open(graph: Graph, features: Features, nodes: int, edges: int) -> Live:
         features=live,
         rows=rows,
         relations={relation.name: relation for relation in graph.schema.relations()},
+        of=_declared(graph),
+        into={node: graph.incoming(node) for node in graph.nodes},
+        reverse={relation.name: _reverse(graph, relation) for relation in graph.schema.relations()},
         windows=windows,
         keys={node: {key: place for place, key in enumerate(found)} for node, found in names.items()},
         names=names,
@@ -194,6 +198,24 @@ def _open(graph: Graph, features: Features, nodes: int, edges: int) -> Live:
         values=_values(graph, features),
         mentioned={node: set() for node in graph.nodes},
     )
+
+
+def _declared(graph: Graph) -> dict[tuple[str, str], list[Relation]]:
+    found: dict[tuple[str, str], list[Relation]] = {}
+    for relation in graph.schema.relations():
+        name = (relation.node or relation.edge or "", relation.column or "")
+        found.setdefault(name, []).append(relation)
+    return found
+
+
+def _reverse(graph: Graph, relation: Relation) -> str | None:
+    if relation.undirected:
+        return relation.name
+    for other in graph.schema.relations():
+        same = (other.node, other.column, other.edge) == (relation.node, relation.column, relation.edge)
+        if same and other.reversed != relation.reversed:
+            return other.name
+    return None
 
 
 def _rows(graph: Graph, features: Features, name: str, window: Window | None, nodes: int, edges: int) -> Rows:

@@ -42,15 +42,12 @@ def revalue(live: Live, node: str, places: set[int]) -> None:
 
 def targets_of(live: Live, name: str, source: int) -> list[int]:
     """The targets that a node reaches by a relation: its row in the reverse, or a look at all rows without one."""
-    relation = live.relations[name]
-    for other in live.relations.values():
-        same = (other.node, other.column, other.edge) == (relation.node, relation.column, relation.edge)
-        if same and (other.reversed != relation.reversed or relation.undirected):
-            rows = live.rows[other.name]
-            found = rows.indices[rows.first[source] : rows.last[source]]
-            return sorted(set(found.tolist()))
+    reverse = live.reverse[name]
+    if reverse is not None:
+        rows = live.rows[reverse]
+        return sorted(set(rows.indices[rows.first[source] : rows.last[source]].tolist()))
     rows = live.rows[name]
-    count = live.count(relation.target)
+    count = live.count(live.relations[name].target)
     return targets_with(rows.first[:count], rows.last[:count], rows.indices, source).tolist()  # type: ignore[no-any-return]
 
 
