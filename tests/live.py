@@ -6,6 +6,7 @@ import pandas as pd
 from graphmill import features, graph, ingest
 from graphmill.schema import Schema
 from graphmill.serving.event import EVENTS
+from graphmill.serving.gathered import Engine
 from graphmill.task import Task
 from tests import tiny
 
@@ -73,3 +74,33 @@ def same(one, other):
     for step in range(len(one.steps)):
         for mine, theirs in zip(one.edges(step), other.edges(step), strict=True):
             np.testing.assert_allclose(mine, theirs, atol=2e-6, rtol=2e-6)
+
+
+class Plain(Engine):
+    """A model that anybody can follow: every row weighs its inputs, and adds the means of what its relations bring."""
+
+    hidden = 1
+
+    def forward(self, batch):
+        depths = batch.counts.shape[0]
+        below = {}
+        for depth in reversed(range(depths)):
+            here = {}
+            for kind in range(len(batch.types)):
+                if batch.counts[depth, kind] < 0:
+                    continue
+                dense, codes = batch.rows(depth, kind)
+                total = dense @ np.sin(1 + kind + np.arange(dense.shape[1])) + codes.sum(1)
+                for step in np.flatnonzero(batch.steps[:, 0] == depth):
+                    relation = batch.steps[step, 1]
+                    source, target = batch.ends[relation]
+                    if target == kind:
+                        pointer, row, own = batch.edges(step)
+                        brought = below[source][row] + own.sum(1)
+                        sums = np.concatenate([[0], np.cumsum(brought)])
+                        mean = (sums[pointer[1:]] - sums[pointer[:-1]]) / np.maximum(np.diff(pointer), 1)
+                        total = total + (1 + relation) / 7 * mean
+                here[kind] = total.astype(np.float64)
+            below = here
+        (found,) = [value for value in below.values() if len(value)]
+        return found[:, None].astype(np.float32), 0.1 * found
