@@ -16,6 +16,7 @@ NAMES = {
     "inference": "all nodes layer by layer, against torch.sparse and gather and scatter",
     "windows": "point-in-time aggregates, against a plain gather and brute force",
     "build": "payments to a graph with 7-day windows, against pandas",
+    "serving": "the predictor under load, with and without events, against an echo on the same server",
 }
 
 

@@ -34,12 +34,12 @@ def _schema() -> pa.Schema:
 
 
 def _part(state: Any, border: Any, first: int, count: int, rows: int) -> pa.Table:
-    ends = [_name("account", np.searchsorted(border, state.random(count)).clip(0, len(border) - 1)) for _ in range(2)]
+    ends = [name("account", np.searchsorted(border, state.random(count)).clip(0, len(border) - 1)) for _ in range(2)]
     columns = {
-        "payment_id": _name("payment", np.arange(first, first + count)),
+        "payment_id": name("payment", np.arange(first, first + count)),
         "payer": ends[0],
         "payee": ends[1],
-        "device": _name("device", state.integers(0, max(rows // 100, 5), count)),
+        "device": name("device", state.integers(0, max(rows // 100, 5), count)),
         "paid_at": pa.array(START + state.integers(0, YEAR, count), pa.timestamp("us")),
         "amount": pa.array(np.round(state.lognormal(3, 1, count), 2)),
         "flagged": pa.array(state.random(count) < 0.01),
@@ -47,7 +47,8 @@ def _part(state: Any, border: Any, first: int, count: int, rows: int) -> pa.Tabl
     return pa.table(columns, _schema())
 
 
-def _name(kind: str, numbers: np.ndarray) -> pa.Array:
+def name(kind: str, numbers: np.ndarray) -> pa.Array:
+    """Texts such as ``account-7``."""
     import pyarrow.compute as pc
 
     return pc.binary_join_element_wise(kind, pa.array(numbers).cast(pa.string()), "-")
