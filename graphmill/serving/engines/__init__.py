@@ -2,7 +2,7 @@
 
 from graphmill.graph.store import Graph
 from graphmill.model import NETWORKS, Model
-from graphmill.serving.engines import describe
+from graphmill.serving.engines import describe, sage
 from graphmill.serving.gathered import Engine
 
 
@@ -21,4 +21,6 @@ def load(model: Model, name: str, graph: Graph, split: int = 0, kind: str = "aut
     """
     if name not in NETWORKS:
         return describe.load(model, name, split, graph)
+    if kind != "onnx" and name in sage.KINDS:
+        return sage.load(model, split, graph)
     raise NotImplementedError

@@ -1,0 +1,95 @@
+"""The numba engine: GraphSAGE networks and perceptrons, from the weights that training wrote."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+
+from graphmill.graph.store import Graph
+from graphmill.model import Model
+from graphmill.serving.engines.kernels import forward
+from graphmill.serving.gathered import Engine, Gathered
+
+KINDS = ("sage", "mlp")
+
+
+class SageEngine(Engine):
+    """Computes a network on one thread; its memory is used again by the next batch.
+
+    Args:
+        weights: the tensors of weights.safetensors.
+        architecture: the manifest's.
+        graph: whose types and relations the batches are numbered by.
+    """
+
+    def __init__(self, weights: dict[str, NDArray[np.float32]], architecture: dict[str, Any], graph: Graph) -> None:
+        self.hidden = int(architecture["hidden"])
+        self._kind = list(graph.nodes).index(architecture["node"])
+        self._weights, self._numbers, self._used = weights, [np.empty(0, np.float32)], 0
+        types, layers = list(graph.nodes), int(architecture["layers"])
+        self._tables: list[list[int]] = []
+        self._encoders = np.array([self._encoder(node, architecture) for node in types], np.int64)
+        self._types = np.array([[self._own(layer, node) for node in types] for layer in range(layers)], np.int64)
+        self._relations = np.array(
+            [[self._between(layer, name) for name in graph.relations] for layer in range(layers)], np.int64
+        ).reshape(layers, len(graph.relations), 2)
+        self._types = self._types.reshape(layers, len(types), 4)
+        self._head, self._bias = weights["head.weight"][0].astype(np.float64), float(weights["head.bias"][0])
+        self._all = np.concatenate(self._numbers)
+        self._embedding = np.array(self._tables, np.int64).reshape(len(self._tables), 3)
+        self._now, self._then = (np.empty((256, self.hidden), np.float32) for _ in range(2))
+
+    def forward(self, batch: Gathered) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Embeddings float32 ``[seeds, hidden]``, good until the next call, and raw scores float64 ``[seeds]``."""
+        rows = int(np.maximum(batch.counts, 0).sum())
+        if rows > len(self._now):
+            self._now, self._then = (np.empty((2 * rows, self.hidden), np.float32) for _ in range(2))
+        found = forward(
+            batch.counts, batch.dense_at, batch.codes_at, batch.steps, batch.blocks, batch.ends, batch.widths,
+            batch.edge_widths, batch.narrow, batch.dense, batch.codes, batch.edge_inputs, self._all, self._encoders,
+            self._embedding, self._types, self._relations, self.hidden, self._now, self._then,
+        )  # fmt: skip
+        embedded: NDArray[np.float32] = found[: batch.counts[0, self._kind]]
+        return embedded, embedded @ self._head + self._bias
+
+    def _add(self, array: NDArray[np.float32]) -> int:
+        """Where an array's numbers will stand."""
+        place, flat = self._used, np.ascontiguousarray(array, np.float32).reshape(-1)
+        self._numbers.append(flat)
+        self._used += len(flat)
+        return place
+
+    def _encoder(self, node: str, architecture: dict[str, Any]) -> list[int]:
+        before, inputs = len(self._tables), int(architecture["inputs"][node])
+        dense = inputs
+        for place in range(len(architecture["embedded"][node])):
+            table = self._weights[f"encoders.{node}.tables.{place}.weight"]
+            self._tables.append([self._add(table), table.shape[1], inputs])
+            inputs += table.shape[1]
+        name = f"encoders.{node}.linear"
+        weight, bias = self._add(self._weights[f"{name}.weight"].T), self._add(self._weights[f"{name}.bias"])
+        return [weight, bias, dense, before, len(self._tables) - before]
+
+    def _own(self, layer: int, node: str) -> list[int]:
+        own, norm = f"layers.{layer}.convolution.own.{node}", f"layers.{layer}.norm.{node}"
+        return [
+            self._add(self._weights[f"{own}.weight"].T), self._add(self._weights[f"{own}.bias"]),
+            self._add(self._weights[f"{norm}.weight"]), self._add(self._weights[f"{norm}.bias"]),
+        ]  # fmt: skip
+
+    def _between(self, layer: int, relation: str) -> list[int]:
+        name, found = relation.replace(".", "-"), []
+        for part in ("neighbours", "edges.linear"):
+            weight = self._weights.get(f"layers.{layer}.convolution.{part}.{name}.weight")
+            found.append(-1 if weight is None else self._add(weight.T))
+        return found
+
+
+def load(model: Model, split: int, graph: Graph) -> SageEngine:
+    """The network of a model folder, for a graph.
+
+    Raises:
+        UserError: when the folder has been altered.
+    """
+    return SageEngine(load_file(model.folder(split) / "weights.safetensors"), model.manifest["architecture"], graph)
