@@ -17,7 +17,6 @@ from graphmill.serving.framework import GRPCServer, messages, stubs
 from graphmill.serving.model import GraphModel, deadline_after
 from graphmill.serving.remote_call import Infer
 from graphmill.serving.settings import Settings
-from graphmill.serving.tensors import Input, Output
 
 Method = Callable[["Service", Any, Any], Awaitable[Any]]
 

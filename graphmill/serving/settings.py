@@ -4,7 +4,7 @@ import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
@@ -20,12 +20,31 @@ STREAM = "GRAPHMILL_STREAM"
 class Settings(Section):
     """What the server serves, where it listens, and how much it takes on."""
 
-    model: Path
-    """Folder of the model to serve."""
+    model: str
+    """The model: its folder, a version or alias of the registry, or a storage URI."""
     graph: Path
-    """Folder with the graph and the features that the model is served over."""
+    """Folder above `graph/` and `features/`, the snapshot that the model is served over; a new one there is taken
+    over."""
+    registry: str = "registry"
+    """The registry's home, where the model is named by its version or alias."""
     state: Path | None = None
-    """Folder for what must outlive the process: the log of events. Without one, no events are taken."""
+    """Folder for what must outlive the process: the log of events and compacted snapshots. Without one, no events are
+    taken."""
+    engine: Literal["auto", "numba", "onnx"] = "auto"
+    """What computes a network; `auto` takes the fastest that the model's kind has."""
+    neighbours: int = Field(default=10_000, ge=0)
+    """Entities: neighbours read of each relation and hop at the most, drawn where there are more; 0 reads all."""
+    compact_after: int = Field(default=1_000_000, ge=1)
+    """Events applied to a snapshot before it is compacted with them."""
+    remember: int = Field(default=1_000_000, ge=1)
+    """Newest events whose ids are remembered, so that one that is sent again is not applied again."""
+    retain: int = Field(default=10_000_000, ge=0)
+    """Events kept in the log although a compacted snapshot holds them: so far back can answers be computed again,
+    and snapshots of the stages be taken over."""
+    room_nodes: int = Field(default=4_000_000, ge=1_000)
+    """Room for new nodes of each type beside a snapshot; what is not used takes no memory but 4 bytes a node."""
+    room_edges: int = Field(default=64_000_000, ge=10_000)
+    """Room for new edges of each relation, and for rows that grow, beside a snapshot; what is not used takes none."""
     model_name: str = Field(default="model", pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]{0,62}[A-Za-z0-9])?$")
     """Name of the model in the paths of every protocol."""
     http_port: int = Field(default=8080, ge=1, le=65535)
