@@ -24,13 +24,11 @@ class Admin:
     predictor: Predictor
     gate: Gate
     limits: Limits
-    patience: float
-    """Seconds within which a body must have arrived."""
 
     async def events(self, exchange: Exchange) -> Reply:
         """Accept events: all of them, or none when one is bad."""
         self.gate.check(exchange)
-        body = await exchange.body(self.limits.body, exchange.begun + self.patience)
+        body = await exchange.body(self.limits.body)
         events = self._events(body, exchange.headers.get(b"content-type", b"").partition(b";")[0].strip().lower())
         offsets = await _asked(lambda: self.predictor.accept(events))
         new = [offset for offset in offsets if offset is not None]
@@ -53,7 +51,7 @@ class Admin:
         for place, event in enumerate(events):
             if type(event) is not dict:
                 raise invalid(f"events[{place}]: must be an object")
-            self.limits.plain(event, f"events[{place}]")
+        self.limits.each(events, "events")
         return events
 
     def _number(self, given: int) -> None:

@@ -181,7 +181,7 @@ class Batcher:
         known = 0
         for answer in answers:
             known += answer.known
-            metrics.SCORES.add(answer.score)
+            metrics.SCORE.observe(answer.score)
         metrics.KNOWN.inc(known)
         metrics.UNKNOWN.inc(len(answers) - known)
         job.future.set_result(Answered(answers, graph, self._predictor.name, self._predictor.version))

@@ -50,8 +50,7 @@ class Predict:
         if not isinstance(given, list):
             raise invalid(f"the body must be an object with a list of instances: {_SHAPE}")
         limits.number(len(given), False)
-        for place, instance in enumerate(given):
-            limits.plain(instance, f"instances[{place}]")
+        limits.each(given, "instances")
         try:
             body = _BODY.validate_python(document, strict=True)
         except ValidationError as error:

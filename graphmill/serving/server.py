@@ -22,7 +22,6 @@ def serve(settings: Settings) -> None:
     from graphmill.serving.predictor import open_predictor
 
     predictor: Predictor = open_predictor(settings)
-    configure_logging(_logging(settings))
     Server(settings, predictor).run()
 
 
@@ -41,6 +40,7 @@ class Server(ModelServer):
 
     def __init__(self, settings: Settings, predictor: Predictor) -> None:
         """Nothing listens yet."""
+        configure_logging(_logging(settings))
         # gRPC is ours, see `_serve`
         super().__init__(
             http_port=settings.http_port,
@@ -57,10 +57,14 @@ class Server(ModelServer):
         """Serve until SIGTERM or SIGINT."""
         self.start([self._model])
 
+    def setup_event_loop(self) -> None:
+        """Nothing: KServe makes a loop ready here, and then runs in another."""
+
     async def _serve(self) -> None:
         """Called by KServe inside the event loop, when its servers are made and none listens."""
         config = self._rest_server.config
         config.app = self._front
+        config.proxy_headers = self._settings.access_log  # nothing else asks who the client is
         if self._settings.insecure_local:
             config.host = "127.0.0.1"
         if self._settings.enable_grpc:

@@ -1,7 +1,7 @@
 """gRPC of the Open Inference Protocol: KServe's service, with readiness, deadlines and refusals that tell why."""
 
 import asyncio
-import uuid
+import secrets
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
@@ -17,7 +17,6 @@ from graphmill.serving.framework import GRPCServer, messages, stubs
 from graphmill.serving.model import GraphModel, deadline_after
 from graphmill.serving.remote_call import Infer
 from graphmill.serving.settings import Settings
-from graphmill.serving.tensors import Input, Output
 
 Method = Callable[["Service", Any, Any], Awaitable[Any]]
 
@@ -90,7 +89,9 @@ class Service(stubs.GRPCInferenceServiceServicer):
         begun = asyncio.get_running_loop().time()
         metrics.REQUESTS["grpc"].inc()
         given = dict(context.invocation_metadata() or ()).get("x-request-id", "")
-        identifier = given if 0 < len(given) <= 128 and given.isascii() and given.isprintable() else uuid.uuid4().hex
+        identifier = (
+            given if 0 < len(given) <= 128 and given.isascii() and given.isprintable() else secrets.token_hex(16)
+        )
         context.set_trailing_metadata((("x-request-id", identifier),))
         self._named(request.model_name, request.model_version)
         left = context.time_remaining()
