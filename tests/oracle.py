@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import os
 import sys
 import time
 import zlib
@@ -76,7 +77,10 @@ class Oracle:
         return {"version": self.version}
 
     async def start(self) -> None:
-        return None
+        self.trouble = os.environ.get("ORACLE_TROUBLE")
+        if "ORACLE_BROKEN" in os.environ:
+            raise UserError(os.environ["ORACLE_BROKEN"])
+        await asyncio.sleep(float(os.environ.get("ORACLE_SLOW", 0)))
 
     async def stop(self) -> None:
         self.stopped = True
