@@ -58,8 +58,8 @@ class Oracle:
 
     async def accept(self, events: list[dict[str, Any]]) -> list[int | None]:
         for place, event in enumerate(events):
-            if "id" not in event:
-                raise UserError(f"events[{place}]: id: is missing")
+            if not isinstance(event.get("id"), str):
+                raise UserError(f"events[{place}].id: is missing, or no text")
         if events[0]["id"] == "slow":
             await asyncio.sleep(1)
         offsets: list[int | None] = []

@@ -24,6 +24,11 @@ BEARER = {"authorization": f"Bearer {TOKEN}"}
 
 
 async def _kserve(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] == "lifespan":
+        for phase in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{phase}.complete"})
+        return
     await send({"type": "http.response.start", "status": 200, "headers": [(b"x-from", b"kserve")]})
     await send({"type": "http.response.body", "body": b""})
 

@@ -256,7 +256,7 @@ def test_events_are_counted_and_located(keeper):
 @pytest.mark.parametrize(
     "body, status, told",
     [
-        (b'{"events": [{"id": "a"}, {"kind": "node"}]}', 400, "events[1]: id: is missing"),
+        (b'{"events": [{"id": "a"}, {"kind": "node"}]}', 400, "events[1].id: is missing"),
         (b'{"events": [{"id": "a"}, 7]}', 400, "events[1]: must be an object"),
         (b'{"events": []}', 400, "give 1 to 10000"),
         (b'{"events": [{"id": "a"}], "file": "x"}', 400, "nothing else"),
