@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from graphmill.errors import UserError
 from graphmill.serving import segment
-from graphmill.serving.log import Log, LogFull, read_log
+from graphmill.serving.log import Log, NotNow, read_log
 
 
 def event(number, **more):
@@ -165,7 +165,7 @@ def test_a_full_disk_refuses_events_and_loses_none(tmp_path, monkeypatch, where)
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(os, where, full)
-        with pytest.raises(LogFull, match="No space left on device; make room on its disk"):
+        with pytest.raises(NotNow, match="No space left on device; make room on its disk"):
             await log.append([event(2)])
         assert "No space" in log.problem and log.end == 1
         assert [offset for offset, _ in log.read(0)] == [0]
@@ -182,7 +182,7 @@ def test_a_full_disk_refuses_events_and_loses_none(tmp_path, monkeypatch, where)
 def test_a_disk_that_is_really_full(tmp_path):
     script = """
 import asyncio, json, resource, signal, sys
-from graphmill.serving.log import Log, LogFull
+from graphmill.serving.log import Log, NotNow
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, 4_000))
 async def work():
@@ -190,7 +190,7 @@ async def work():
     try:
         while True:
             kept += len(await log.append([{"id": f"e{kept + place}", "kind": "label"} for place in range(7)]))
-    except LogFull:
+    except NotNow:
         print(kept, len(list(log.read(0))))
     await log.close()
 asyncio.run(work())

@@ -9,6 +9,7 @@ from graphmill.serving.batching import Predictor
 from graphmill.serving.exchange import Exchange, Reply, json_reply
 from graphmill.serving.failure import Failure, Kind, invalid
 from graphmill.serving.limits import Limits, parse
+from graphmill.serving.log import NotNow
 from graphmill.serving.security import Gate
 
 _T = TypeVar("_T")
@@ -24,13 +25,11 @@ class Admin:
     predictor: Predictor
     gate: Gate
     limits: Limits
-    patience: float
-    """Seconds within which a body must have arrived."""
 
     async def events(self, exchange: Exchange) -> Reply:
         """Accept events: all of them, or none when one is bad."""
         self.gate.check(exchange)
-        body = await exchange.body(self.limits.body, exchange.begun + self.patience)
+        body = await exchange.body(self.limits.body)
         events = self._events(body, exchange.headers.get(b"content-type", b"").partition(b";")[0].strip().lower())
         offsets = await _asked(lambda: self.predictor.accept(events))
         new = [offset for offset in offsets if offset is not None]
@@ -53,7 +52,7 @@ class Admin:
         for place, event in enumerate(events):
             if type(event) is not dict:
                 raise invalid(f"events[{place}]: must be an object")
-            self.limits.plain(event, f"events[{place}]")
+        self.limits.each(events, "events")
         return events
 
     def _number(self, given: int) -> None:
@@ -82,5 +81,7 @@ async def _asked(ask: Callable[[], Awaitable[_T]]) -> _T:
     """What the predictor says; its user's mistakes are the sender's."""
     try:
         return await ask()
+    except NotNow as error:
+        raise Failure(Kind.NOT_READY, str(error), ((b"retry-after", b"1"),)) from None
     except UserError as error:
         raise invalid(str(error)) from None

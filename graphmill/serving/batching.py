@@ -7,7 +7,7 @@ that what arrived meanwhile is answered in between.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -29,6 +29,12 @@ class Predictor(Protocol):
 
     def answer(self, instances: Sequence[Instance], options: Options) -> list[Answer | Refusal]:
         """One answer for each instance, from one forward pass over one state of the graph."""
+
+    def record(self, request: str, asked: Sequence[Instance], answers: Sequence[Answer], graph: GraphVersion) -> None:
+        """Keep what was answered to a request, where that is wanted; never waits, never fails."""
+
+    def moment(self, at: int) -> str | int:
+        """A moment as answers tell it: text, or a step."""
 
     def graph(self) -> GraphVersion:
         """The state of the graph that `answer` would see now."""
@@ -64,6 +70,8 @@ class Answered:
     graph: GraphVersion
     name: str
     version: str
+    moment: Callable[[int], str | int]
+    """A moment as answers tell it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -181,7 +189,9 @@ class Batcher:
         known = 0
         for answer in answers:
             known += answer.known
-            metrics.SCORES.add(answer.score)
+            metrics.SCORE.observe(answer.score)
         metrics.KNOWN.inc(known)
         metrics.UNKNOWN.inc(len(answers) - known)
-        job.future.set_result(Answered(answers, graph, self._predictor.name, self._predictor.version))
+        job.future.set_result(
+            Answered(answers, graph, self._predictor.name, self._predictor.version, self._predictor.moment)
+        )

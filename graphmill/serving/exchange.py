@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-import uuid
+import secrets
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, NamedTuple
@@ -52,7 +52,7 @@ class Exchange:
         self.path: str = scope["path"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         given = self.headers.get(b"x-request-id", b"")
-        self.identifier = given.decode() if _IDENTIFIER.fullmatch(given) else uuid.uuid4().hex
+        self.identifier = given.decode() if _IDENTIFIER.fullmatch(given) else secrets.token_hex(16)
         self._receive, self._send = receive, send
 
     def number(self, name: bytes) -> int | None:
@@ -64,19 +64,15 @@ class Exchange:
             raise invalid(f"header {name.decode()}: must be a whole number, not {given[:40].decode('latin-1')!r}")
         return int(given)
 
-    async def body(self, limit: int, deadline: float) -> bytes:
+    async def body(self, limit: int) -> bytes:
         """The body, unpacked when it came packed: at most ``limit`` bytes either way.
 
         Raises:
-            Failure: when it is larger, cannot be unpacked, or is not there by the ``deadline``.
+            Failure: when it is larger, or cannot be unpacked.
         """
         if (self.number(b"content-length") or 0) > limit:
             raise _too_large(limit)
-        try:
-            async with asyncio.timeout_at(deadline):
-                body = await self._read(limit)
-        except TimeoutError:
-            raise Failure(Kind.SLOW_BODY, "the body did not arrive before the deadline", _CLOSE) from None
+        body = await self._read(limit)
         packing = self.headers.get(b"content-encoding", b"identity").strip().lower()
         return body if packing in (b"identity", b"") else _unpacked(body, packing, limit)
 

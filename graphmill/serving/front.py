@@ -22,7 +22,7 @@ from graphmill.serving.security import Gate
 from graphmill.serving.settings import Settings
 
 _LOG = logging.getLogger(__name__)
-_PASSED = ("/", "/metrics", "/v2/health/live")
+_PASSED = "/metrics"
 """What KServe answers."""
 
 Application = Callable[[Message, Receive, Send], Awaitable[None]]
@@ -39,7 +39,7 @@ class Front:
         self._predictor = model.predictor
         self._deadline = settings.deadline_ms
         self._limits = Limits.of(settings)
-        self._routes = self._routed(Admin(model.predictor, gate, self._limits, settings.deadline_ms / 1000))
+        self._routes = self._routed(Admin(model.predictor, gate, self._limits))
 
     def _routed(self, admin: Admin) -> dict[str, tuple[str, str, Handler]]:
         """Path to protocol, method and handler."""
@@ -48,9 +48,11 @@ class Front:
             f"{first}:predict": ("v1", "POST", self._predict),
             f"{first}:explain": ("v1", "POST", self._explain),
             f"{second}/infer": ("v2", "POST", self._infer),
+            "/": ("v1", "GET", _alive),
             first: ("v1", "GET", self._ready),
             "/v1/models": ("v1", "GET", self._models),
             "/v2": ("v2", "GET", self._server),
+            "/v2/health/live": ("v2", "GET", _live),
             "/v2/health/ready": ("v2", "GET", self._server_ready),
             "/v2/models": ("v2", "GET", self._models),
             second: ("v2", "GET", self._metadata),
@@ -63,7 +65,7 @@ class Front:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request, or hand it to KServe."""
-        if scope["type"] != "http" or (scope["path"] in _PASSED and scope["method"] == "GET"):
+        if scope["type"] != "http" or (scope["path"] == _PASSED and scope["method"] == "GET"):
             await self._application(scope, receive, send)
             return
         exchange = Exchange(scope, receive, send)
@@ -84,7 +86,7 @@ class Front:
     def _route(self, exchange: Exchange) -> tuple[str, Handler]:
         """Protocol and handler; where there is none, one that says so."""
         route = self._routes.get(exchange.path) or self._routes.get(self._unversioned(exchange.path))
-        if exchange.path in _PASSED:
+        if exchange.path == _PASSED:
             return "v2", partial(_wrong_method, "GET")
         if route is None:
             return "v2" if exchange.path.startswith("/v2") else "v1", self._missing
@@ -108,17 +110,15 @@ class Front:
         return await self._judge(exchange, True)
 
     async def _judge(self, exchange: Exchange, explain: bool) -> Reply:
-        self._model.check_ready()
         deadline = self._until(exchange)
-        body = await exchange.body(self._limits.body, deadline)
+        body = await exchange.body(self._limits.body)
         reply: Reply = await self._model.answer(Predict(body, deadline, explain), exchange.identifier)
         return reply
 
     async def _infer(self, exchange: Exchange) -> Reply:
-        self._model.check_ready()
         deadline = self._until(exchange)
         head = exchange.number(b"inference-header-content-length")
-        body = await exchange.body(self._limits.body, deadline)
+        body = await exchange.body(self._limits.body)
         call = Infer(body, deadline, exchange.identifier, head)
         reply: Reply = await self._model.answer(call, exchange.identifier)
         return reply
@@ -151,6 +151,14 @@ class Front:
                 "outputs": inference.output_types(),
             }
         )
+
+
+async def _alive(exchange: Exchange) -> Reply:
+    return json_reply({"status": "alive"})
+
+
+async def _live(exchange: Exchange) -> Reply:
+    return json_reply({"live": True})
 
 
 async def _wrong_method(allowed: str, exchange: Exchange) -> Reply:

@@ -62,8 +62,7 @@ def asked(inputs: Sequence[Input], outputs: Sequence[str], limits: Limits) -> As
     options = Options("embedding" in outputs, "explanation" in outputs)
     limits.number(len(given["id" if "id" in given else "instance"].data), options.explanation)
     read = _keys(given["id"], given.get("at")) if "id" in given else _instances(given["instance"], limits)
-    for place, instance in enumerate(read):
-        limits.plain([instance.id, instance.at], f"instances[{place}]")
+    limits.each([[instance.id, instance.at] for instance in read], "instances")
     limits.parts(read)
     return Asked(read, options, tuple(outputs) or _ALWAYS)
 

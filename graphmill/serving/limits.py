@@ -43,29 +43,47 @@ class Limits:
             what = "with explanations, " if explanation else ""
             raise invalid(f"instances: {what}give 1 to {most} in one request, not {given}")
 
+    def each(self, values: Sequence[Any], where: str) -> None:
+        """Check each of several; all at once, and one by one only to name the one that is wrong.
+
+        Raises:
+            Failure: naming it as ``where[place]``.
+        """
+        try:
+            self._plain(values, where)
+        except Failure:
+            for place, value in enumerate(values):
+                self.plain(value, f"{where}[{place}]")
+            raise
+
     def plain(self, value: Any, where: str) -> None:
         """Check texts, whole numbers and nesting of parsed JSON, without recursion.
 
         Raises:
             Failure: naming ``where``.
         """
-        level: list[Any] = [value]
+        self._plain([value], where)
+
+    def _plain(self, level: Sequence[Any], where: str) -> None:
         for _ in range(self.nesting + 1):
             level = self._below(level, where)
             if not level:
                 return
         raise invalid(f"{where}: nested deeper than {self.nesting} levels")
 
-    def _below(self, level: list[Any], where: str) -> list[Any]:
+    def _below(self, level: Sequence[Any], where: str) -> list[Any]:
         """What stands inside the lists and objects of one level."""
         inside: list[Any] = []
+        text = self.text
         for value in level:
             kind = type(value)
             if kind is str:
-                self._text(value, where)
+                if len(value) > text:
+                    raise self._long(value, where)
             elif kind is dict:
                 for key in value:
-                    self._text(key, where)
+                    if len(key) > text:
+                        raise self._long(key, where)
                 inside.extend(value.values())
             elif kind is list:
                 inside.extend(value)
@@ -73,9 +91,8 @@ class Limits:
                 raise invalid(f"{where}: {value} does not fit into 64 bits; write it as text")
         return inside
 
-    def _text(self, value: str, where: str) -> None:
-        if len(value) > self.text:
-            raise invalid(f"{where}: a text of {len(value)} characters ({value[:20]!r}…); at most {self.text}")
+    def _long(self, value: str, where: str) -> Failure:
+        return invalid(f"{where}: a text of {len(value)} characters ({value[:20]!r}…); at most {self.text}")
 
     def parts(self, instances: Sequence[Instance]) -> None:
         """Check how many links, edges and columns each instance has.

@@ -25,8 +25,8 @@ _LOG = logging.getLogger(__name__)
 Event = dict[str, Any]
 
 
-class LogFull(UserError):
-    """Events cannot be made durable now; none of the batch is kept, and a later one is tried again."""
+class NotNow(UserError):
+    """Events cannot be taken now: none of the batch is kept; send it again later."""
 
 
 class _Batch(NamedTuple):
@@ -92,7 +92,7 @@ class Log:
         """Make events durable: the offset of each, None for one that was appended before.
 
         Raises:
-            LogFull: when they cannot be written; none of them is kept.
+            NotNow: when they cannot be written; none of them is kept.
         """
         future: asyncio.Future[list[int | None]] = asyncio.get_running_loop().create_future()
         payloads = [orjson.dumps(event) for event in events]
@@ -135,7 +135,7 @@ class Log:
                 try:
                     if fresh:
                         await loop.run_in_executor(self._thread, self._durable, [item[1] for item in fresh])
-                except (OSError, LogFull) as error:
+                except (OSError, NotNow) as error:
                     self._refuse(batches, error)
                     continue
                 self._commit(batches, fresh)
@@ -178,7 +178,7 @@ class Log:
         _LOG.error("%s", self.problem)
         for batch in batches:
             if not batch.future.done():
-                batch.future.set_exception(LogFull(self.problem))
+                batch.future.set_exception(NotNow(self.problem))
 
     def _durable(self, payloads: list[bytes]) -> None:
         """Append records and wait until they are on the disk. Runs in the log's own thread.

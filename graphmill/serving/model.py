@@ -1,6 +1,7 @@
 """The model as KServe knows it: its hooks decode, ask and encode, whatever the protocol."""
 
 import asyncio
+import signal
 import time
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -56,17 +57,20 @@ class GraphModel(Model):
         self._batcher = batcher
         self._limits = limits
         self._starting: asyncio.Future[None] | None = None
+        self.failure: BaseException | None = None
 
     async def healthy(self) -> bool:
         """Whether predictions are answered."""
         return self.predictor.problem() is None
 
     async def start_engine(self) -> None:
-        """Get the predictor ready while the ports are open already, so that its state can be asked for."""
+        """Get the predictor ready while the ports are open already; where it cannot, `failure` says why."""
         self._starting = asyncio.ensure_future(self.predictor.start())
         await asyncio.wait([self._starting])
-        if not self._starting.cancelled():
-            self._starting.result()
+        self.failure = None if self._starting.cancelled() else self._starting.exception()
+        if self.failure is not None:
+            await asyncio.sleep(0)  # by then both servers have begun, and end as they always do
+            signal.raise_signal(signal.SIGTERM)
 
     def stop_engine(self) -> None:
         """Called when the server is told to stop: what is not ready by then need not become so."""
@@ -104,11 +108,15 @@ class GraphModel(Model):
     async def predict(self, payload: tuple[Call, Asked], headers: Any = None) -> tuple[Call, Asked, Answered]:
         """Wait for the request's turn and its answers."""
         call, asked = payload
-        return call, asked, await self._batcher.ask(asked.instances, asked.options, call.deadline)
+        answered = await self._batcher.ask(asked.instances, asked.options, call.deadline)
+        self.predictor.record(
+            str((headers or {}).get("x-request-id", "")), asked.instances, answered.answers, answered.graph
+        )
+        return call, asked, answered
 
     async def explain(self, payload: tuple[Call, Asked], headers: Any = None) -> tuple[Call, Asked, Answered]:
         """The same: what is wanted stands in the request."""
-        return await self.predict(payload)
+        return await self.predict(payload, headers)
 
     def postprocess(self, result: tuple[Call, Asked, Answered], headers: Any = None) -> Any:
         """Write the answer."""

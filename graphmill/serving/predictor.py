@@ -10,13 +10,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from graphmill.clock import text
 from graphmill.errors import UserError
 from graphmill.serving import metrics, scorer
 from graphmill.serving.event import EVENTS
 from graphmill.serving.instance import Answer, GraphVersion, Instance, Options, Refusal
 from graphmill.serving.live import snapshot
 from graphmill.serving.live.checks import check
-from graphmill.serving.log import Log
+from graphmill.serving.log import Log, NotNow
 from graphmill.serving.record import Record
 from graphmill.serving.served import Served, load
 from graphmill.serving.settings import Settings
@@ -65,8 +66,13 @@ class LivePredictor:
         return found
 
     def graph(self) -> GraphVersion:
-        """The state of the graph that `answer` would see now."""
-        return self._ready().version()
+        """The state of the graph that `answer` would see now; nothing before the first is loaded."""
+        return GraphVersion("", 0, 0.0) if self._served is None else self._served.version()
+
+    def moment(self, at: int) -> str | int:
+        """A moment as answers tell it: text, or a step."""
+        clock = self._ready().live.graph.clock
+        return at if clock == "step" else text(at, clock)
 
     def problem(self) -> str | None:
         """Why predictions cannot be answered now; None when they can."""
@@ -89,10 +95,12 @@ class LivePredictor:
 
         Raises:
             UserError: naming the index of a bad event; then none of them was accepted.
-            LogFull: when the disk has no room.
+            NotNow: when the disk has no room.
         """
         if self._log is None:
             raise UserError("this server takes no events: it was started without --state")
+        if self._served is None:
+            raise NotNow("the graph is being loaded")
         for place, reason in self._wrong(events):
             raise UserError(f"events[{place}]: {reason}")
         if self._stream is not None:  # the stream is the log of all replicas: this one hears of it like the others

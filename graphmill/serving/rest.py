@@ -1,6 +1,7 @@
 """KServe's REST protocol v1: ``{"instances": […]}`` in, ``{"predictions": […]}`` out."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -50,8 +51,7 @@ class Predict:
         if not isinstance(given, list):
             raise invalid(f"the body must be an object with a list of instances: {_SHAPE}")
         limits.number(len(given), False)
-        for place, instance in enumerate(given):
-            limits.plain(instance, f"instances[{place}]")
+        limits.each(given, "instances")
         try:
             body = _BODY.validate_python(document, strict=True)
         except ValidationError as error:
@@ -67,7 +67,7 @@ class Predict:
         graph = answered.graph
         return json_reply(
             {
-                "predictions": [_prediction(answer) for answer in answered.answers],
+                "predictions": [_prediction(answer, answered.moment) for answer in answered.answers],
                 "model": {"name": answered.name, "version": answered.version},
                 "graph": {"snapshot": graph.snapshot, "offset": graph.offset, "staleness": graph.staleness},
             }
@@ -80,13 +80,13 @@ def told(error: ValidationError, model: type[Strict], where: str = "") -> Failur
     return invalid("\n".join(_PLACE.sub(r"[\1]", line, count=3) for line in lines[:5]))
 
 
-def _prediction(answer: Answer) -> dict[str, Any]:
+def _prediction(answer: Answer, moment: Callable[[int], str | int]) -> dict[str, Any]:
     found: dict[str, Any] = {
         "id": answer.id,
         "score": answer.score,
         "decision": answer.decision,
         "known": answer.known,
-        "at": answer.at,
+        "at": moment(answer.at),
     }
     if answer.embedding is not None:
         found["embedding"] = answer.embedding

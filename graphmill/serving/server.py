@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from graphmill.errors import UserError
 from graphmill.serving import metrics, service
 from graphmill.serving.batching import Batcher, Predictor
 from graphmill.serving.framework import ModelServer, app, configure_logging
@@ -22,7 +23,6 @@ def serve(settings: Settings) -> None:
     from graphmill.serving.predictor import open_predictor
 
     predictor: Predictor = open_predictor(settings)
-    configure_logging(_logging(settings))
     Server(settings, predictor).run()
 
 
@@ -41,6 +41,7 @@ class Server(ModelServer):
 
     def __init__(self, settings: Settings, predictor: Predictor) -> None:
         """Nothing listens yet."""
+        configure_logging(_logging(settings))
         # gRPC is ours, see `_serve`
         super().__init__(
             http_port=settings.http_port,
@@ -54,22 +55,38 @@ class Server(ModelServer):
         self._model, self._front = assemble(settings, predictor, app)
 
     def run(self) -> None:
-        """Serve until SIGTERM or SIGINT."""
+        """Serve until SIGTERM or SIGINT; raises what kept the predictor from getting ready."""
         self.start([self._model])
+        if self._model.failure is not None:
+            raise self._model.failure
+
+    def setup_event_loop(self) -> None:
+        """Nothing: KServe makes a loop ready here, and then runs in another."""
 
     async def _serve(self) -> None:
         """Called by KServe inside the event loop, when its servers are made and none listens."""
         config = self._rest_server.config
         config.app = self._front
+        config.proxy_headers = self._settings.access_log  # nothing else asks who the client is
         if self._settings.insecure_local:
             config.host = "127.0.0.1"
-        if self._settings.enable_grpc:
-            self._grpc_server = service.Server(self._settings, self._model)
-            self.servers.append(self._grpc_server.start(self.max_threads))
         try:
+            if self._settings.enable_grpc:
+                self._listen()
             await super()._serve()
         finally:
             await self._predictor.stop()
+
+    def _listen(self) -> None:
+        """Take the port of gRPC before anything runs; what KServe made ready is dropped when it is taken."""
+        self._grpc_server = service.Server(self._settings, self._model)
+        try:
+            self._grpc_server.listen()
+        except UserError:
+            for waiting in self.servers:
+                waiting.close()
+            raise
+        self.servers.append(self._grpc_server.start(self.max_threads))
 
 
 def _logging(settings: Settings) -> dict[str, Any]:

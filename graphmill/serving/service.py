@@ -1,9 +1,8 @@
 """gRPC of the Open Inference Protocol: KServe's service, with readiness, deadlines and refusals that tell why."""
 
 import asyncio
-import uuid
+import secrets
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
 from typing import Any
 
@@ -89,7 +88,9 @@ class Service(stubs.GRPCInferenceServiceServicer):
         begun = asyncio.get_running_loop().time()
         metrics.REQUESTS["grpc"].inc()
         given = dict(context.invocation_metadata() or ()).get("x-request-id", "")
-        identifier = given if 0 < len(given) <= 128 and given.isascii() and given.isprintable() else uuid.uuid4().hex
+        identifier = (
+            given if 0 < len(given) <= 128 and given.isascii() and given.isprintable() else secrets.token_hex(16)
+        )
         context.set_trailing_metadata((("x-request-id", identifier),))
         self._named(request.model_name, request.model_version)
         left = context.time_remaining()
@@ -103,28 +104,31 @@ class Server(GRPCServer):
     """KServe's gRPC server with our service: it stops it the same way."""
 
     def __init__(self, settings: Settings, model: GraphModel) -> None:
-        """Listens when it is started."""
+        """Nothing listens yet."""
         super().__init__(settings.grpc_port, None, None, kwargs={}, grace_period=settings.grace)
         self._service = Service(model, settings.deadline_ms)
         self._limit = settings.body_limit
         self._host = "127.0.0.1" if settings.insecure_local else "[::]"
 
-    async def start(self, max_workers: int) -> None:
-        """Serve until stopped.
+    def listen(self) -> None:
+        """Take the port, inside the event loop.
 
         Raises:
-            UserError: when the port is taken.
+            UserError: when it is taken.
         """
         options = [
             ("grpc.max_receive_message_length", self._limit),
             ("grpc.max_send_message_length", -1),
             ("grpc.so_reuseport", 0),
         ]
-        self._server = grpc.aio.server(ThreadPoolExecutor(max_workers=max_workers), options=options)
+        self._server = grpc.aio.server(options=options)
         stubs.add_GRPCInferenceServiceServicer_to_server(self._service, self._server)
         try:
             self._server.add_insecure_port(f"{self._host}:{self._port}")
         except RuntimeError:
             raise UserError(f"grpc_port: {self._port} is taken; give another") from None
+
+    async def start(self, max_workers: int) -> None:
+        """Serve until stopped; nothing here needs a thread."""
         await self._server.start()
         await self._server.wait_for_termination()

@@ -4,7 +4,7 @@ import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, NoReturn, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
@@ -140,13 +140,19 @@ def parse(arguments: Sequence[str]) -> Settings:
     return Settings.parse(values)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Tells what is wrong as every other mistake is told."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; --help lists the arguments")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m graphmill.serving",
         description="Serve a model over a live graph: REST v1, the Open Inference Protocol and gRPC.",
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
-        exit_on_error=False,
     )
     for name, field in Settings.model_fields.items():
         switch = {"nargs": "?", "const": "true"} if field.annotation is bool else {}

@@ -14,7 +14,7 @@ import orjson
 from redis import asyncio as redis
 from redis.exceptions import RedisError, ResponseError
 
-from graphmill.serving.log import LogFull
+from graphmill.serving.log import NotNow
 
 _LOG = logging.getLogger(__name__)
 FIELD = b"event"
@@ -27,7 +27,7 @@ LONGEST = 10.0
 
 Event = dict[str, Any]
 Accept = Callable[[list[Event]], Awaitable[dict[int, str]]]
-"""Makes events durable; returns, by index, why those were refused that are wrong. Raises `LogFull`."""
+"""Makes events durable; returns, by index, why those were refused that are wrong. Raises `NotNow`."""
 
 
 class Stream:
@@ -56,7 +56,7 @@ class Stream:
         """Put events into the stream.
 
         Raises:
-            LogFull: when Redis does not take them.
+            NotNow: when Redis does not take them.
         """
         try:
             async with self._client.pipeline(transaction=True) as pipe:
@@ -64,7 +64,7 @@ class Stream:
                     pipe.xadd(self._name, {FIELD: orjson.dumps(event)})
                 await pipe.execute()
         except (RedisError, OSError) as error:
-            raise LogFull(f"the stream takes no events now: {error}") from None
+            raise NotNow(f"the stream takes no events now: {error}") from None
 
     async def run(self, accept: Accept) -> None:
         """Read until cancelled; what fails is tried again, ever more slowly."""
@@ -77,7 +77,7 @@ class Stream:
                     while True:
                         await self._read(accept, ">")
                         self.problem, wait = None, 0.1
-                except (RedisError, OSError, LogFull) as error:
+                except (RedisError, OSError, NotNow) as error:
                     self.problem = f"the stream cannot be read: {error}"
                     _LOG.warning("%s; again in %.1f s", self.problem, wait)
                     await asyncio.sleep(wait * random.uniform(0.8, 1.2))
