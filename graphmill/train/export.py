@@ -88,7 +88,8 @@ def export(network: Network, graph: Graph, fanouts: Sequence[Fanout], file: Path
     example = _example(network, steps)
     names = list(example)
     listed = copy.deepcopy(network).cpu().eval()
-    for layer in listed.layers:
+    layers: list[Any] = list(listed.layers)
+    for layer in layers:
         if type(layer.convolution).listed is not Convolution.listed:
             layer.convolution.forward = layer.convolution.listed
     module = Exported(listed, names, steps).eval()
