@@ -38,7 +38,7 @@ async def _http(task: dict[str, Any], left: Any, found: list[float]) -> None:
         start = time.perf_counter()
         writer.write(requests[number % len(requests)])
         head = await reader.readuntil(b"\r\n\r\n")
-        place = head.lower().index(b"content-length:") + 15
+        place = head.lower().index(b"\r\ncontent-length:") + 17
         body = await reader.readexactly(int(head[place : head.index(b"\r", place)]))
         if number >= task["warm"]:
             found.append(time.perf_counter() - start)
