@@ -1,5 +1,7 @@
 """PyTorch Geometric's loaders, convolutions and explainers over our sampler."""
 
+import dataclasses
+import math
 import re
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from torch_geometric.explain import Explainer, GNNExplainer
 from torch_geometric.loader import LinkLoader, NodeLoader
 from torch_geometric.nn import HeteroConv, SAGEConv
-from torch_geometric.sampler import NegativeSampling, NodeSamplerInput
+from torch_geometric.sampler import EdgeSamplerInput, NegativeSampling, NodeSamplerInput
 from torch_geometric.utils import trim_to_layer
 
 from graphmill.errors import UserError
@@ -142,6 +144,36 @@ def test_links_are_sampled_with_links_that_are_none(opened, negative):
             store = batch[edge_type(graph, name)]
             if "time" in store and store.edge_index.shape[1]:
                 assert (store.time < own[batch[name.split(".")[2]].batch[store.edge_index[1]]]).all()
+
+
+@pytest.mark.parametrize("kind", [PAID, ("customer", "refers", "customer")])
+@pytest.mark.parametrize("amount", [0.3, 1, 1.5, 2.25])
+def test_both_ends_of_a_link_that_is_none_belong_to_one_link(opened, kind, amount):
+    """Whose time a tree was drawn at is told by ``batch``, with any number of links that are none to a link."""
+    graph, inputs = opened
+    links, count = to_data(graph, inputs)[kind].edge_index[:, 20:47], 27
+    time = torch.from_numpy(graph.as_of - 1_000 * np.arange(count))
+    out = PygSampler(Sampler(graph, [4, 2])).sample_from_edges(
+        EdgeSamplerInput(None, links[0], links[1], None, time, kind), NegativeSampling("binary", amount)
+    )
+    total = count + math.ceil(count * amount)
+    ends = out.metadata[1]
+    for end, node in zip(ends, (kind[0], kind[2]), strict=True):
+        assert torch.equal(out.batch[node][end], torch.arange(total) % count)
+    for name in graph.relations:
+        edge = edge_type(graph, name)
+        assert torch.equal(out.batch[edge[0]][out.row[edge]], out.batch[edge[2]][out.col[edge]])
+
+
+def test_links_that_are_none_of_a_homogeneous_graph_with_times():
+    world = plain()
+    adjacency = world.relations["person.knows.person"]
+    world.relations["person.knows.person"] = dataclasses.replace(adjacency, time=np.zeros(adjacency.edges, np.int64))
+    world.node_time = lambda _: np.zeros(60, np.int64)
+    seeds = EdgeSamplerInput(None, torch.arange(10), torch.arange(10, 20), None, torch.arange(5, 15))
+    out = PygSampler(Sampler(world, [2])).sample_from_edges(seeds, NegativeSampling("binary", 0.5))
+    for end in out.metadata[1]:
+        assert torch.equal(out.batch[end], torch.arange(15) % 10)
 
 
 def test_a_link_before_every_node_has_no_counterpart(opened):
