@@ -7,6 +7,7 @@ import pytest
 from graphmill import features, graph, ingest
 from graphmill.errors import UserError
 from graphmill.features import structure
+from graphmill.features.state import Builder
 from graphmill.features.store import Features
 from graphmill.graph.store import Graph
 from graphmill.schema import Schema
@@ -160,5 +161,7 @@ def test_data_shorter_than_the_distance_are_told(tmp_path, capsys):
 def test_a_node_that_came_later_has_no_place_yet():
     values = np.arange(1, 13, dtype=np.float32).reshape(2, 3, 2)
     nodes, times = np.array([0, 2, 3, 99, 1], np.int32), np.array([10, 25, 25, 10, 9])
-    found = structure.lookup(values, np.array([10, 20]), nodes, times)
+    builder = Builder(1)
+    builder.structure(values, np.array([10, 20]))
+    found = builder.program()(nodes, times)
     assert found.tolist() == [[1, 2], [11, 12], [0, 0], [0, 0], [0, 0]]

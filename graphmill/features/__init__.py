@@ -34,8 +34,9 @@ class Params(Section):
     structure: list[Literal["pagerank", "core_number"]] = ["pagerank", "core_number"]
     """Structural values beside the degrees, which are always there."""
     structure_every: Duration | None = None
-    """Distance between the moments at which they are computed, counted from 1970 or step 0; without it 30d, or
-    every step, and for entities exactly their `task.moments`."""
+    """Distance between the moments at which they are computed, counted from 1970 or step 0. Without it: for entities
+    exactly their `task.moments`; for events a twelfth of the time from the oldest edge to `task.split.train_end` or,
+    where that is relative to the data's end, 30d or one step."""
     seed: int = 0
     """Seed of the sample of neighbourhoods on which point-in-time values are scaled."""
 

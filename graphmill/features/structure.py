@@ -11,13 +11,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from graphmill.clock import ALWAYS, duration, text
+from graphmill.clock import ALWAYS, duration, moment, text
 from graphmill.errors import UserError
 from graphmill.features.centrality import core_numbers, pagerank
 from graphmill.features.columns import NEVER
 from graphmill.features.pairs import Pairs, undirected
 from graphmill.graph.store import Graph
 from graphmill.progress import track
+from graphmill.task import TemporalSplit
 
 NAMES = ("pagerank", "core_number")
 MOST = 200
@@ -38,7 +39,8 @@ def moments(graph: Graph, examples: pd.DataFrame, every: str | int | None) -> ND
 
     Entities stand at moments that the task declares, and read structure as of exactly these. Events stand anywhere:
     they, and entities where ``every`` is given, have ``BEGINNING`` and the multiples of ``every`` since 1970, or step
-    0, from the first after the oldest pair of neighbours on.
+    0, from the first after the oldest pair of neighbours on. Without ``every`` it is a twelfth of the time from that
+    pair to the training end, where that is a moment and not relative to the data's end; else 30 days, or one step.
 
     Raises:
         UserError: for a distance that is none, or more than ``MOST`` moments.
@@ -48,17 +50,25 @@ def moments(graph: Graph, examples: pd.DataFrame, every: str | int | None) -> ND
         own: NDArray[np.int64] = time[np.diff(time, prepend=time[:1] - 1) != 0]  # examples stand by time
         _check_count(len(own), "task.moments are")
         return own
-    chosen = EVERY[graph.clock] if every is None else every
-    step = duration(chosen, graph.clock, "features.structure_every")
-    if step <= 0:
-        raise UserError(f"features.structure_every: {chosen!r} must be longer than nothing")
+    if every is not None and duration(every, graph.clock, "features.structure_every") <= 0:
+        raise UserError(f"features.structure_every: {every!r} must be longer than nothing")
     declared = [relation.name for relation in graph.schema.relations() if not relation.reversed]
     first = min((_first(graph, name) for name in declared), default=NEVER)
     if first == NEVER:
         return np.array([BEGINNING], np.int64)
+    chosen = _distance(graph, first) if every is None else every
+    step = chosen if isinstance(chosen, int) else duration(chosen, graph.clock, "features.structure_every")
     oldest, end = text(first, graph.clock), text(graph.as_of, graph.clock)
     _check_count(graph.as_of // step - first // step, f"{chosen} from the oldest edge, {oldest}, to {end} gives")
     return np.array([BEGINNING, *range((first // step + 1) * step, graph.as_of + 1, step)], np.int64)
+
+
+def _distance(graph: Graph, first: int) -> str | int:
+    """Where the parameters do not say: a twelfth of the time to a training end that they fix, or one for the clock."""
+    split = graph.task.split
+    if not isinstance(split, TemporalSplit) or str(split.train_end).strip().startswith("as_of"):
+        return EVERY[graph.clock]
+    return max(1, (moment(split.train_end, graph.clock, "task.split.train_end") - first) // 12)
 
 
 def _check_count(count: int, told: str) -> None:
@@ -87,20 +97,6 @@ def write(graph: Graph, when: NDArray[np.int64], names: list[str], folder: Path)
                 array[place, :, column] = values[offsets[node] : offsets[node] + graph.nodes[node]]
     for node, array in kept.items():
         np.save(folder / f"{node}.npy", array)
-
-
-def lookup(
-    values: NDArray[np.float32], when: NDArray[np.int64], nodes: NDArray[np.int32], times: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """The values of the newest moment not after each time: float32 ``[n, names]``.
-
-    0 before the first moment, and for nodes that came after the values were written.
-    """
-    place = np.searchsorted(when, times, side="right") - 1
-    there = (place >= 0) & (nodes < values.shape[1])
-    found = np.zeros((len(nodes), values.shape[2]), np.float32)
-    found[there] = values[place[there], nodes[there]]
-    return found
 
 
 def _first(graph: Graph, relation: str) -> int:

@@ -121,7 +121,7 @@ def describe(
 
 
 @njit(cache=True, nogil=True)
-def _own(rows: Any, dense: Any, codes: Any, widths: Any) -> int:
+def _own(rows: Any, dense: Any, codes: Any, widths: Any) -> Any:
     """Dense inputs, then codes; how many columns that are."""
     for i in range(len(rows)):
         for column in range(widths[0]):
