@@ -68,7 +68,8 @@ def soak(made: world.Made, state: Path, seconds: float, output: Path) -> dict[st
     memory = np.array([row[1] for row in rows])
     return {"sent": sent, "applied": applied, "after_restart": after, "rounds": len(rows),
             "megabytes_first_tenth": float(memory[: len(rows) // 10 + 1].mean()),
-            "megabytes_last_tenth": float(memory[-(len(rows) // 10 + 1) :].mean()), "megabytes_restarted": fresh}  # fmt: skip
+            "megabytes_last_tenth": float(memory[-(len(rows) // 10 + 1) :].mean()),
+            "megabytes_restarted": fresh}  # fmt: skip
 
 
 def _megabytes(process: int) -> float:

@@ -1,5 +1,6 @@
 """The judgement of a batch of instances: read their neighbourhoods as they are now, one forward, calibrate."""
 
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -48,6 +49,7 @@ class Scorer:
         self._reader = Reader(self._inputs, self.node, fanouts, recent, seed, room)
         self._slope, self._intercept = model.calibration(model.winner, 0)
         self._threshold = model.threshold(model.winner, 0)
+        self._counts: list[int] = []
         self._explainer = Explainer(self._inputs, live, self._reader, engine, self._slope)
 
     def answer(
@@ -100,12 +102,15 @@ class Scorer:
 
     def _judged(self, chosen: list[tuple[int, int, bool]], options: Options, timer: Timer | None) -> list[Any]:
         """Score, embedding and explanation of each."""
-        self._reader.know({node: self.live.count(node) for node in self.live.graph.nodes})
+        counts = [len(names) for names in self.live.names.values()]
+        if counts != self._counts:
+            self._reader.know(dict(zip(self.live.names, counts, strict=True)))
+            self._counts = counts
         ids, times = np.array([item[0] for item in chosen], np.int32), np.array([item[1] for item in chosen], np.int64)
         batch = self._reader.read(ids, times, timer)
         start = time.perf_counter()
         embeddings, raw = self.engine.forward(batch)
-        scores = 1.0 / (1.0 + np.exp(-np.clip(self._slope * raw + self._intercept, -50, 50)))
+        scores = [_probability(self._slope * value + self._intercept) for value in raw.tolist()]
         if timer is not None:
             timer("network", time.perf_counter() - start)
         embedded: list[Any] = [None] * len(chosen)
@@ -117,11 +122,16 @@ class Scorer:
                 self._explainer.explain(self._reader.read(ids[place : place + 1], times[place : place + 1]))
                 for place in range(len(chosen))
             ]
-        return list(zip(scores.tolist(), embedded, reasons, strict=True))
+        return list(zip(scores, embedded, reasons, strict=True))
 
     def _answer(self, instance: Instance, item: tuple[int, int, bool], judged: Any) -> Answer:
         score, embedding, reasons = judged
         return Answer(str(instance.id), score, score >= self._threshold, item[2], item[1], embedding, reasons)
+
+
+def _probability(logit: float) -> float:
+    """As ``train.calibration`` has it; a batch is too short for numpy to pay."""
+    return 1.0 / (1.0 + math.exp(-min(max(logit, -50.0), 50.0)))
 
 
 def now(live: Live, newest: int) -> int:
