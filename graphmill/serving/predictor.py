@@ -229,7 +229,9 @@ class LivePredictor:
             self._tasks.append(asyncio.create_task(self._stream.run(self._from_stream)))
         if settings.prediction_log is not None:
             node = self._ready().live.graph.task.node
-            self._record = Record(settings.prediction_log, settings.prediction_share, node, self.version)
+            self._record = Record(
+                settings.prediction_log, settings.prediction_share, node, self._model.artifact.digest[:16]
+            )
             self._record.start()
         self._tasks.append(asyncio.create_task(self._watch()))
         if settings.insecure_local:  # a person at a laptop
