@@ -42,7 +42,7 @@ class Reader:
         self._plan = Plan.of(inputs.graph, fanouts, (node,))
         self._tables = Tables.of(inputs)
         self._ends = np.ascontiguousarray(self._adjacencies.relations[:, [SOURCE, TARGET]])
-        self._slots = [np.full(room[name], -1, np.int32) for name in self.types]
+        self._slots = [np.zeros(room[name], np.int32) for name in self.types]
         self._addresses = np.array([[item.ctypes.data, len(item)] for item in self._slots], np.int64)
         self._apart = np.zeros_like(self._addresses)
         self._workspace = Workspace()

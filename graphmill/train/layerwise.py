@@ -120,7 +120,7 @@ def _next(
     for name in names:
         weight += relations[name].indptr
     convolution = layer.convolution
-    slots = {name: np.full(len(sent[name]), -1, np.int32) for name in names if convolution.compact}
+    slots = {name: np.zeros(len(sent[name]), np.int32) for name in names if convolution.compact}
     result = None
     for first, last in track(list(_runs(weight, hidden[node].shape[1], memory)), f"inference {node}"):
         edges = {
