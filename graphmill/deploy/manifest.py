@@ -150,6 +150,7 @@ def _container(params: Params) -> dict[str, Any]:
 def _environment(params: Params) -> list[dict[str, Any]]:
     """One thread; each replica its own reader of the stream; the token and the stream's URL from a Secret, if any."""
     threads: list[dict[str, Any]] = [{"name": name, "value": "1"} for name in _NUMBER_OF_THREADS]
+    threads.append({"name": "NUMBA_CACHE_DIR", "value": "/tmp/numba"})  # the root file system is read-only
     pod = {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
     secret = [
         {"name": name, "valueFrom": {"secretKeyRef": {"name": f"{params.name}-serving", "key": key, "optional": True}}}

@@ -18,6 +18,7 @@ from graphmill.serving.live.change import Change
 from graphmill.serving.live.store import Live
 from graphmill.serving.log import read_log
 from graphmill.serving.scorer import Scorer
+from graphmill.serving.warm import warm
 from graphmill.train.params import Params
 
 
@@ -127,6 +128,7 @@ def load(
         params.recent,
         params.seed,
     )
+    warm(scorer, live)
     return Served(
         model, scorer, live, folder, snapshot.version(graph), opened, offset, newest,
         sum(facts["edges"] for facts in live.graph.artifact.manifest["relations"].values()),
