@@ -84,7 +84,7 @@ def _describe(inputs: Inputs, sample: Sample, depth: int, node: str, done: Descr
 
 def _mean(block: Block, matrix: Matrix, row: NDArray[np.int32] | None) -> Matrix:
     """Mean of each target's rows, NaN where it has none: trees know what to do with that."""
-    place = np.arange(len(matrix), dtype=np.int32) if row is None else row
+    place = block.row[:0] if row is None else row
     found = np.empty((len(block.pointer) - 1, matrix.shape[1]), np.float32)
     means(matrix, place, block.pointer, np.nan, found)
     return found

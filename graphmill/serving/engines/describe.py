@@ -115,8 +115,8 @@ def describe(
                 at += below
                 own = edge_widths[relation]
                 if own:
-                    means(edge_inputs[inputs : inputs + edges * own].reshape(edges, own), np.arange(edges), pointer,
-                          np.nan, rows[:, at : at + own])  # fmt: skip
+                    means(edge_inputs[inputs : inputs + edges * own].reshape(edges, own), row[:0], pointer, np.nan,
+                          rows[:, at : at + own])  # fmt: skip
                     at += own
 
 

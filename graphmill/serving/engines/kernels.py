@@ -5,69 +5,62 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from graphmill.graph.mean import means
+from graphmill.serving.engines.tile import HEIGHT, LANES, single, tall, wide
+
 EPSILON = np.float32(1e-5)
 """Of torch's layer normalisation."""
 WEIGHT, BIAS, DENSE, TABLE, TABLES = range(5)
 """Columns of the table of encoders: where weights and bias stand, dense inputs, first embedding table, their number."""
-START, COLUMNS, INPUT = range(3)
-"""Columns of the table of embedding tables: where it stands, its width, its first input."""
 OWN, OWN_BIAS, SCALE, SHIFT = range(4)
 """Columns of a layer's table of types: the own projection, its bias, the norm's weight and bias."""
 NEIGHBOURS, EDGES = range(2)
 """Columns of a layer's table of relations: the projection of means, and of means of edge inputs; -1 for none."""
+MEANS = 48
+"""Means that are taken before they are projected: enough for tall tiles, and still in the nearest cache."""
 
 
 @njit(cache=True, nogil=True)
 def multiply(rows: Any, weights: Any, out: Any) -> None:
-    """Add ``rows @ weights`` to ``out``: eight inputs at a time, outputs in vector registers."""
-    inputs, outputs = weights.shape
-    for i in range(len(rows)):
-        a = 0
-        while a + 8 <= inputs:
-            for j in range(outputs):
-                out[i, j] += (
-                    (rows[i, a] * weights[a, j] + rows[i, a + 1] * weights[a + 1, j])
-                    + (rows[i, a + 2] * weights[a + 2, j] + rows[i, a + 3] * weights[a + 3, j])
-                ) + (
-                    (rows[i, a + 4] * weights[a + 4, j] + rows[i, a + 5] * weights[a + 5, j])
-                    + (rows[i, a + 6] * weights[a + 6, j] + rows[i, a + 7] * weights[a + 7, j])
-                )
-            a += 8
-        while a < inputs:
-            for j in range(outputs):
-                out[i, j] += rows[i, a] * weights[a, j]
-            a += 1
+    """Add ``rows @ weights`` to ``out``; columns come in whole panels."""
+    count, outputs, i = len(rows), weights.shape[1], 0
+    while i + HEIGHT <= count:
+        for j in range(0, outputs, LANES):
+            tall(rows, i, weights, j, out)
+        i += HEIGHT
+    for rest in range(i, count):
+        j = 0
+        while j + 4 * LANES <= outputs:
+            wide(rows, rest, weights, j, out)
+            j += 4 * LANES
+        for last in range(j, outputs, LANES):
+            single(rows, rest, weights, last, out)
 
 
 @njit(cache=True, nogil=True)
-def multiply_means(rows: Any, row: Any, pointer: Any, weights: Any, mean: Any, out: Any) -> None:
-    """Add the projected mean of each target's source rows to ``out``; ``mean`` ``[1, width]`` is scratch."""
-    for target in range(len(pointer) - 1):
-        first, last = pointer[target], pointer[target + 1]
-        if first == last:
-            continue
-        mean[:] = 0
-        for edge in range(first, last):
-            source = row[edge] if len(row) else edge
-            for column in range(rows.shape[1]):
-                mean[0, column] += rows[source, column]
-        share = np.float32(1.0) / np.float32(last - first)
-        for column in range(rows.shape[1]):
-            mean[0, column] *= share
-        multiply(mean, weights, out[target : target + 1])
+def multiply_means(rows: Any, row: Any, pointer: Any, weights: Any, scratch: Any, out: Any) -> None:
+    """Add the projected mean of each target's source rows to ``out``; ``row`` as in ``means``."""
+    width, targets = rows.shape[1], len(pointer) - 1
+    for first in range(0, targets, MEANS):
+        last = min(first + MEANS, targets)
+        if pointer[first] < pointer[last]:
+            mean = scratch[: (last - first) * width].reshape(last - first, width)
+            means(rows, row, pointer[first : last + 1], 0.0, mean)
+            multiply(mean, weights, out[first:last])
 
 
 @njit(cache=True, nogil=True)
 def forward(
     counts: Any, dense_at: Any, codes_at: Any, steps: Any, blocks: Any, ends: Any, widths: Any, edge_widths: Any,
     narrow: Any, dense: Any, codes: Any, edge_inputs: Any, numbers: Any, encoders: Any, tables: Any, types: Any,
-    relations: Any, hidden: int, now: Any, then: Any,
+    relations: Any, hidden: int, now: Any, then: Any, scratch: Any,
 ) -> Any:  # fmt: skip
     """Embeddings of the seeds, in one of the two workspaces.
 
-    What comes before ``numbers`` is as in ``Gathered``. Then: float32, all weights, matrices as inputs by outputs;
-    int64 ``[types, 5]``, ``[embedding tables, 3]``, ``[layers, types, 4]`` and ``[layers, relations, 2]``: where they
-    stand; the width of every layer; two float32 workspaces ``[rows of all frontiers, hidden]``.
+    What comes before ``numbers`` is as in ``Gathered``. Then: float32, all weights, matrices as inputs by outputs, the
+    outputs in whole panels; int64 ``[types, 5]``, ``[embedding tables]``, ``[layers, types, 4]`` and
+    ``[layers, relations, 2]``: where they stand; the width of every layer; two float32 workspaces ``[rows of all
+    frontiers, width in whole panels]``; float32 scratch for the means.
     """
     place = np.zeros(counts.shape, np.int64)
     used = 0
@@ -80,9 +73,8 @@ def forward(
             width, coded = widths[kind]
             rows = dense[dense_at[depth, kind] : dense_at[depth, kind] + count * width].reshape(count, width)
             told = codes[codes_at[depth, kind] : codes_at[depth, kind] + count * coded].reshape(count, coded)
-            _encode(rows, told, encoders[kind], tables, numbers, hidden, now[used : used + count])
+            _encode(rows, told, encoders[kind], tables, numbers, now[used : used + count])
             used += count
-    scratch = np.empty((1, max(hidden, 1 + edge_widths.max() if len(edge_widths) else 1)), np.float32)
     for layer in range(len(types)):
         for depth in range(counts.shape[0] - 1 - layer):
             for kind in range(counts.shape[1]):
@@ -99,20 +91,18 @@ def _matrix(numbers: Any, start: int, inputs: int, outputs: int) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _encode(rows: Any, codes: Any, encoder: Any, tables: Any, numbers: Any, hidden: int, out: Any) -> None:
-    bias = numbers[encoder[BIAS] : encoder[BIAS] + hidden]
+def _encode(rows: Any, codes: Any, encoder: Any, tables: Any, numbers: Any, out: Any) -> None:
+    width = out.shape[1]
+    bias = numbers[encoder[BIAS] : encoder[BIAS] + width]
     for i in range(len(out)):
         out[i] = bias
-    multiply(rows, _matrix(numbers, encoder[WEIGHT], encoder[DENSE], hidden), out)
-    for code in range(encoder[TABLES]):
-        table = tables[encoder[TABLE] + code]
-        width = table[COLUMNS]
-        weights = _matrix(numbers, encoder[WEIGHT] + table[INPUT] * hidden, width, hidden)
-        for i in range(len(out)):
-            embedded = _matrix(numbers, table[START] + codes[i, code] * width, 1, width)
-            multiply(embedded, weights, out[i : i + 1])
+    multiply(rows, _matrix(numbers, encoder[WEIGHT], encoder[DENSE], width), out)
     for i in range(len(out)):
-        for j in range(hidden):
+        for code in range(encoder[TABLES]):
+            start = tables[encoder[TABLE] + code] + codes[i, code] * width
+            for j in range(width):
+                out[i, j] += numbers[start + j]
+        for j in range(width):
             out[i, j] = max(out[i, j], np.float32(0))
 
 
@@ -123,13 +113,13 @@ def _step(
     then: Any,
 ) -> None:  # fmt: skip
     """One layer for the nodes of one type at one depth."""
-    count, own = counts[depth, kind], types[layer, kind]
+    count, own, width = counts[depth, kind], types[layer, kind], now.shape[1]
     rows = now[place[depth, kind] : place[depth, kind] + count]
     out = then[place[depth, kind] : place[depth, kind] + count]
-    bias = numbers[own[OWN_BIAS] : own[OWN_BIAS] + hidden]
+    bias = numbers[own[OWN_BIAS] : own[OWN_BIAS] + width]
     for i in range(count):
         out[i] = bias
-    multiply(rows, _matrix(numbers, own[OWN], hidden, hidden), out)
+    multiply(rows, _matrix(numbers, own[OWN], hidden, width), out)
     for step in range(len(steps)):
         relation = steps[step, 1]
         if steps[step, 0] != depth or ends[relation, 1] != kind:
@@ -140,21 +130,19 @@ def _step(
         if weights[NEIGHBOURS] >= 0:
             source = place[depth + 1, ends[relation, 0]]
             sent = now[source : source + max(counts[depth + 1, ends[relation, 0]], 0)]
-            multiply_means(sent, row, pointer, _matrix(numbers, weights[NEIGHBOURS], hidden, hidden),
-                           scratch[:, :hidden], out)  # fmt: skip
+            multiply_means(sent, row, pointer, _matrix(numbers, weights[NEIGHBOURS], hidden, width), scratch, out)
         if weights[EDGES] >= 0:
-            width = edge_widths[relation]
-            inputs = edge_inputs[at : at + edges * width].reshape(edges, width)
-            multiply_means(inputs, row[:0], pointer, _matrix(numbers, weights[EDGES], width, hidden),
-                           scratch[:, :width], out)  # fmt: skip
+            some = edge_widths[relation]
+            inputs = edge_inputs[at : at + edges * some].reshape(edges, some)
+            multiply_means(inputs, row[:0], pointer, _matrix(numbers, weights[EDGES], some, width), scratch, out)
     _finish(rows, numbers[own[SCALE] : own[SCALE] + hidden], numbers[own[SHIFT] : own[SHIFT] + hidden], out)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath={"reassoc", "nsz", "contract"})
 def _finish(rows: Any, scale: Any, shift: Any, out: Any) -> None:
     """Normalise, keep what is above 0, and add what was there before."""
-    count, hidden = out.shape
-    for i in range(count):
+    hidden = len(scale)
+    for i in range(len(out)):
         mean = np.float32(0)
         for j in range(hidden):
             mean += out[i, j]

@@ -8,7 +8,8 @@ from safetensors.numpy import load_file
 
 from graphmill.graph.store import Graph
 from graphmill.model import Model
-from graphmill.serving.engines.kernels import forward
+from graphmill.serving.engines.kernels import MEANS, forward
+from graphmill.serving.engines.tile import LANES
 from graphmill.serving.gathered import Engine, Gathered
 
 KINDS = ("sage", "mlp")
@@ -28,7 +29,8 @@ class SageEngine(Engine):
         self._kind = list(graph.nodes).index(architecture["node"])
         self._weights, self._numbers, self._used = weights, [np.empty(0, np.float32)], 0
         types, layers = list(graph.nodes), int(architecture["layers"])
-        self._tables: list[list[int]] = []
+        self._width = -(-self.hidden // LANES) * LANES
+        self._tables: list[int] = []
         self._encoders = np.array([self._encoder(node, architecture) for node in types], np.int64)
         self._types = np.array([[self._own(layer, node) for node in types] for layer in range(layers)], np.int64)
         self._relations = np.array(
@@ -37,39 +39,44 @@ class SageEngine(Engine):
         self._types = self._types.reshape(layers, len(types), 4)
         self._head, self._bias = weights["head.weight"][0].astype(np.float64), float(weights["head.bias"][0])
         self._all = np.concatenate(self._numbers)
-        self._embedding = np.array(self._tables, np.int64).reshape(len(self._tables), 3)
-        self._now, self._then = (np.empty((256, self.hidden), np.float32) for _ in range(2))
+        self._embedding = np.array(self._tables, np.int64)
+        self._now, self._then = (np.empty((256, self._width), np.float32) for _ in range(2))
+        widest = max([self._width, *(item[2] for item in architecture["relations"].values())])
+        self._scratch = np.empty(MEANS * widest, np.float32)
 
     def forward(self, batch: Gathered) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         """Embeddings float32 ``[seeds, hidden]``, good until the next call, and raw scores float64 ``[seeds]``."""
         rows = int(np.maximum(batch.counts, 0).sum())
         if rows > len(self._now):
-            self._now, self._then = (np.empty((2 * rows, self.hidden), np.float32) for _ in range(2))
+            self._now, self._then = (np.empty((2 * rows, self._width), np.float32) for _ in range(2))
         found = forward(
             batch.counts, batch.dense_at, batch.codes_at, batch.steps, batch.blocks, batch.ends, batch.widths,
             batch.edge_widths, batch.narrow, batch.dense, batch.codes, batch.edge_inputs, self._all, self._encoders,
             self._embedding, self._types, self._relations, self.hidden, self._now, self._then,
+            self._scratch,
         )  # fmt: skip
-        embedded: NDArray[np.float32] = found[: batch.counts[0, self._kind]]
+        embedded: NDArray[np.float32] = found[: batch.counts[0, self._kind], : self.hidden]
         return embedded, embedded @ self._head + self._bias
 
     def _add(self, array: NDArray[np.float32]) -> int:
-        """Where an array's numbers will stand."""
-        place, flat = self._used, np.ascontiguousarray(array, np.float32).reshape(-1)
+        """Where an array's numbers will stand, its last dimension filled up to whole panels."""
+        rows = array.reshape(-1, self.hidden).astype(np.float32)
+        flat = np.pad(rows, ((0, 0), (0, self._width - self.hidden))).reshape(-1)
+        place = self._used
         self._numbers.append(flat)
         self._used += len(flat)
         return place
 
     def _encoder(self, node: str, architecture: dict[str, Any]) -> list[int]:
-        before, inputs = len(self._tables), int(architecture["inputs"][node])
-        dense = inputs
+        before, dense = len(self._tables), int(architecture["inputs"][node])
+        weight, inputs = self._weights[f"encoders.{node}.linear.weight"].T, dense
         for place in range(len(architecture["embedded"][node])):
             table = self._weights[f"encoders.{node}.tables.{place}.weight"]
-            self._tables.append([self._add(table), table.shape[1], inputs])
+            # a code's share of the product is the same for every row that has it
+            self._tables.append(self._add(table @ weight[inputs : inputs + table.shape[1]]))
             inputs += table.shape[1]
-        name = f"encoders.{node}.linear"
-        weight, bias = self._add(self._weights[f"{name}.weight"].T), self._add(self._weights[f"{name}.bias"])
-        return [weight, bias, dense, before, len(self._tables) - before]
+        bias = self._add(self._weights[f"encoders.{node}.linear.bias"])
+        return [self._add(weight[:dense]), bias, dense, before, len(self._tables) - before]
 
     def _own(self, layer: int, node: str) -> list[int]:
         own, norm = f"layers.{layer}.convolution.own.{node}", f"layers.{layer}.norm.{node}"
