@@ -33,7 +33,7 @@ task:
   node: payment
   label: {column: flagged, known_after: 7d}
   split: {kind: temporal, train_end: as_of - 80d, validation_end: as_of - 45d}
-ingest: {as_of: "2026-01-01", memory_limit: 4GB}
+ingest: {as_of: "2026-01-01", memory_limit: 4GB, maximum_refused: 0.05}
 graph: {memory_limit: 4GB}
 features:
   windows:
