@@ -75,9 +75,10 @@ def test_the_three_questions_work_as_they_are_printed(tiny_run, snapshot, tmp_pa
 
 
 def test_an_answer_is_computed_again_from_what_it_names(tiny_run, snapshot, tmp_path, monkeypatch, capsys):
+    links = {"customer_id": "c001", "terminal_id": "t1"}
     events = [
-        {"id": f"e{place}", "kind": "node", "type": "payment", "key": f"n{place}",
-         "time": f"2025-05-02T{place:02}:00:00", "columns": {"amount": 5.0 + place}, "links": {"customer_id": "c001", "terminal_id": "t1"}}
+        {"id": f"e{place}", "kind": "node", "type": "payment", "key": f"n{place}", "links": links,
+         "time": f"2025-05-02T{place:02}:00:00", "columns": {"amount": 5.0 + place}}
         for place in range(6)
     ]  # fmt: skip
     asked = {"id": "n9", "at": "2025-05-03", "columns": {"amount": 9}, "links": {"customer_id": "c001"}}
@@ -110,7 +111,7 @@ def test_the_server_imports_nothing_that_only_training_needs():
 import sys
 from graphmill.serving import engines, predictor, replay, server
 from graphmill.serving.engines import onnx
-heavy = ("torch", "torch_geometric", "lightgbm", "sklearn", "ibis", "duckdb", "kfp", "dvc", "rich", "onnx")
+heavy = ("torch", "torch_geometric", "lightgbm", "sklearn", "ibis", "duckdb", "kfp", "dvc", "onnx")
 print([name for name in heavy if name in sys.modules])
 """
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
