@@ -184,7 +184,7 @@ class LivePredictor:
         settings = self._settings
         return load(
             self._model, settings.graph, settings.state, settings.room_nodes, settings.room_edges,
-            settings.neighbours, settings.engine,
+            settings.neighbours, settings.engine, settings.hidden, settings.hidden_age,
         )  # fmt: skip
 
     def _tidy(self, kept: Path) -> None:

@@ -8,15 +8,18 @@ from typing import Any
 
 from graphmill.graph.sample import ALL, Fanout
 from graphmill.model import NETWORKS, Model
-from graphmill.serving import engines
+from graphmill.serving import engines, hidden
 from graphmill.serving.instance import GraphVersion
 from graphmill.serving.live import snapshot
 from graphmill.serving.live.apply import apply, replay
 from graphmill.serving.live.change import Change
 from graphmill.serving.live.store import Live
 from graphmill.serving.log import read_log
-from graphmill.serving.scorer import Scorer
+from graphmill.serving.scorer import Scorer, now
 from graphmill.train.params import Params
+
+SECOND = 1_000_000
+"""Microseconds."""
 
 
 @dataclass
@@ -50,6 +53,8 @@ class Served:
             UserError: when there is no room for them.
         """
         change = apply(self.live, events[max(self.offset - first, 0) :])
+        if self.scorer.nearby is not None:
+            self.scorer.nearby.hidden.touch(change)
         self.offset = max(self.offset, first + len(events))
         self.newest = max(self.newest, change.newest)
         self.heard = time.monotonic()
@@ -82,7 +87,8 @@ def choose(graph: Path, state: Path | None) -> Path:
 
 
 def load(
-    model: Model, graph: Path, state: Path | None, nodes: int, edges: int, neighbours: int, engine: str
+    model: Model, graph: Path, state: Path | None, nodes: int, edges: int, neighbours: int, engine: str,
+    predictions: Path | None = None, age: int = 0,
 ) -> Served:  # fmt: skip
     """Open the newest snapshot and bring it up to the end of the log.
 
@@ -94,6 +100,8 @@ def load(
         edges: room for new edges of each relation.
         neighbours: entities: neighbours read of each relation at the most.
         engine: ``auto``, ``numba`` or ``onnx``.
+        predictions: folder with stored hidden rows, to read one hop less.
+        age: how old such a row may be: seconds, or steps.
 
     Raises:
         UserError: when something is missing or altered, or the graph lacks what the model needs.
@@ -110,6 +118,11 @@ def load(
         offset = max(opened, log.end)
     params = Params.parse(model.parameters, "train")
     fanouts = fanouts_of(model, live, params, neighbours)
+    base, stored = snapshot.version(graph), None
+    seen = min(newest + 1, now(live, newest))  # as of then a row holds all that happened, whatever an event claims
+    if predictions is not None:
+        units = age * SECOND if live.graph.clock == "timestamp" else age
+        stored = hidden.open(predictions, model, live, graph, base, seen - 1, units)
     scorer = Scorer(
         model,
         engines.load(model, model.winner, live.graph.only(model.relations), 0, engine),
@@ -117,9 +130,11 @@ def load(
         fanouts,
         params.recent,
         params.seed,
+        stored,
     )
+    scorer.renew(seen)
     return Served(
-        model, scorer, live, folder, snapshot.version(graph), opened, offset, newest,
+        model, scorer, live, folder, base, opened, offset, newest,
         sum(facts["edges"] for facts in live.graph.artifact.manifest["relations"].values()),
         sum(live.graph.nodes.values()),
     )  # fmt: skip
