@@ -51,6 +51,23 @@ def result(
     } | more
 
 
+def growth(nodes: int, edges: int, work: Callable[[int, int], Callable[[], Any]], rounds: int, warm: int = 1) -> float:
+    """The power of the edges that the CPU time grows with, from a twentieth of them to all, nodes in proportion.
+
+    Args:
+        nodes: of the whole graph.
+        edges: of the whole graph.
+        work: what is timed, for a graph of so many nodes and edges.
+        rounds: timed runs on each.
+        warm: runs before these.
+    """
+    sizes = [edges // 20, edges // 5, edges]
+    spent = []
+    for size in sizes:
+        spent.append(contest({"work": work(nodes * size // edges, size)}, rounds, warm)["work"][0])
+    return exponent(sizes, spent)
+
+
 def exponent(sizes: list[int], seconds: list[float]) -> float:
     """The power of the size that the time grows with: 1 is linear."""
     import numpy as np

@@ -1,8 +1,6 @@
 """All nodes with all their neighbours, layer by layer: against ``torch.sparse`` and against gather and scatter."""
 
 import gc
-import subprocess
-import sys
 import warnings
 from functools import partial
 from typing import Any
@@ -12,8 +10,8 @@ import torch
 from torch import Tensor
 
 from benchmarks import graphs
-from benchmarks.contest import contest, exponent, result, show
-from benchmarks.memory import added
+from benchmarks.contest import contest, growth, result, show
+from benchmarks.memory import added, peaks
 from benchmarks.networks import Blocks, Geometric
 from graphmill.train import layerwise
 
@@ -90,37 +88,23 @@ def run(small: bool) -> dict[str, Any]:
     what = f"64 → 128 → 2 GraphSAGE with a mean, {nodes:,} nodes, {edges:,} edges, full neighbourhoods"
     show(what, found, ROADS[0])
     ratios = {road: round(found[road][0] / found[ROADS[0]][0], 2) for road in ROADS[1:]}
-    growth = _growth(small)
-    print(f"cost grows with the edges to the power of {growth}")
-    contenders = None
+    power = growth(nodes, edges, lambda *size: partial(Contenders(*size).run, ROADS[0]), rounds=3)
+    print(f"cost grows with the edges to the power of {power}")
+    del contenders
     gc.collect()
-    memory = {road: _memory(road, nodes, edges) for road in ROADS}
-    print("peak memory beyond graph and rows, MB:", ", ".join(f"{road} {value:,}" for road, value in memory.items()))
-    return result("inference", what, found, ROADS[0], ROADS[1], ratios=ratios, exponent=growth, peak_memory_mb=memory)
-
-
-def _growth(small: bool) -> float:
-    """From a tenth of the edges to all, nodes in proportion."""
-    nodes, edges = graphs.SMALL if small else graphs.LARGE
-    sizes = [edges // 20, edges // 5, edges]
-    spent = []
-    for size in sizes:
-        contenders = Contenders(nodes * size // edges, size)
-        spent.append(contest({"blocks": partial(contenders.run, "blocks")}, rounds=3)["blocks"][0])
-    return exponent(sizes, spent)
-
-
-def _memory(road: str, nodes: int, edges: int) -> int:
-    """Peak of a process of its own, less what it holds before it starts."""
-    code = f"from benchmarks.inference import peak; print(peak({road!r}, {nodes}, {edges}))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return int(done.stdout.splitlines()[-1])
+    memory = peaks("benchmarks.inference", ROADS, nodes, edges)
+    return result("inference", what, found, ROADS[0], ROADS[1], ratios=ratios, exponent=power, peak_memory_mb=memory)
 
 
 def peak(road: str, nodes: int, edges: int) -> int:
-    """Megabytes that one run adds to the most that the process ever held."""
+    """Megabytes that one run, and the sparse matrix where it needs one, add to what the process holds."""
     torch.set_num_threads(1)
     Contenders(1_000, 10_000).prepare().run(road)  # imports and compilation
     contenders = Contenders(nodes, edges)
-    prepared = contenders.prepare if "sparse" in road else bool
-    return added(lambda: (prepared(), contenders.run(road)))
+
+    def work() -> None:
+        if "sparse" in road:
+            contenders.prepare()
+        contenders.run(road)
+
+    return added(work)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from benchmarks import exact, graphs
-from benchmarks.contest import contest, exponent, result, show
+from benchmarks.contest import contest, growth, result, show
 from graphmill.graph.sampler import Sampler, Workspace
 
 SHAPES = [([15, 10], 1), ([15, 10], 32), ([15, 10], 1024), ([10, 10, 5], 1), ([10, 10, 5], 32), ([10, 10, 5], 1024)]
@@ -29,11 +29,11 @@ def run(small: bool) -> dict[str, Any]:
         tables[name] = contest(contenders(world, timed, fanouts, batch), rounds, warm=3)
         show(f"{name}; {nodes:,} nodes, {edges:,} edges", tables[name], "blocks")
         ratios[name] = {other: round(cpu / tables[name]["blocks"][0], 2) for other, (cpu, _) in tables[name].items()}
-    growth = _growth(small)
-    print(f"cost of a batch grows with the edges of the graph to the power of {growth}")
+    power = growth(nodes, edges, _batch, rounds=9, warm=3)
+    print(f"cost of a batch grows with the edges of the graph to the power of {power}")
     peer = "pyg-lib" if exact.pyg_lib() else "exact numpy"
     what = f"{HEADLINE}, uniform without replacement, merged; {nodes:,} nodes, {edges:,} edges; peer {peer}"
-    return result("sampling", what, tables[HEADLINE], "blocks", peer, ratios=ratios, exponent=growth)
+    return result("sampling", what, tables[HEADLINE], "blocks", peer, ratios=ratios, exponent=power)
 
 
 def contenders(world: Any, timed: Any, fanouts: list[int], batch: int) -> dict[str, Callable[[], Any]]:
@@ -104,12 +104,7 @@ def check(world: Any) -> None:
     assert (slots == -1).all()
 
 
-def _growth(small: bool) -> float:
-    """The same batch on a twentieth of the graph, a fifth, and all of it."""
-    nodes, edges = graphs.SMALL if small else graphs.LARGE
-    sizes, spent = [edges // 20, edges // 5, edges], []
-    for size in sizes:
-        world = graphs.power_law(nodes * size // edges, size)
-        works = contenders(world, world, [15, 10], 1024)
-        spent.append(contest({"blocks": works["blocks"]}, rounds=9, warm=3)["blocks"][0])
-    return exponent(sizes, spent)
+def _batch(nodes: int, edges: int) -> Callable[[], Any]:
+    """The headline's batches from a graph of another size."""
+    world = graphs.power_law(nodes, edges)
+    return contenders(world, world, [15, 10], 1024)["blocks"]

@@ -1,10 +1,7 @@
 """A training step on blocks, against PyTorch Geometric over the same sampler; and a full-batch pass of both."""
 
 import gc
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +10,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from benchmarks import graphs
-from benchmarks.contest import contest, exponent, result, show
+from benchmarks.contest import contest, growth, result, show
+from benchmarks.memory import added, peaks
 from benchmarks.networks import Blocks, Geometric
 from graphmill.graph.pyg import LATEST, PygSampler, to_data
 from graphmill.graph.sampler import Sampler, Workspace
@@ -121,12 +119,12 @@ def run(small: bool) -> dict[str, Any]:
     what = f"a step of {BATCH} seeds, {FANOUTS}, 64 → 128 → 2 GraphSAGE with a mean; {nodes:,} nodes, {edges:,} edges"
     show(what, found, ROADS[0])
     ratios = {road: round(found[road][0] / found[ROADS[0]][0], 2) for road in ROADS[1:]}
-    growth = _growth(small)
-    print(f"cost of a step grows with the edges of the graph to the power of {growth}")
+    power = growth(nodes, edges, lambda *size: Contenders(*size).steps(ROADS[0]), rounds=9, warm=3)
+    print(f"cost of a step grows with the edges of the graph to the power of {power}")
     del contenders
     gc.collect()
     whole, memory = _whole(*(size // 5 if small else size for size in WHOLE))
-    return result("training", what, found, ROADS[0], ROADS[1], ratios=ratios, exponent=growth,
+    return result("training", what, found, ROADS[0], ROADS[1], ratios=ratios, exponent=power,
                   full_batch={"ratio": round(whole["PyG"][0] / whole["blocks"][0], 2), "peak_memory_mb": memory,
                               "cpu": {road: cpu for road, (cpu, _) in whole.items()}})  # fmt: skip
 
@@ -147,30 +145,11 @@ def _whole(nodes: int, edges: int) -> tuple[dict[str, tuple[float, float]], dict
     found = contest({road: contenders.whole(road) for road in ("blocks", "PyG")}, rounds=3)
     show(f"forward and backward over all of {nodes:,} nodes, {edges:,} edges", found, "blocks")
     del contenders
-    memory = {road: _memory(road, nodes, edges) for road in ("blocks", "PyG")}
-    print("peak memory beyond graph and rows, MB:", ", ".join(f"{road} {value:,}" for road, value in memory.items()))
-    return found, memory
-
-
-def _growth(small: bool) -> float:
-    nodes, edges = graphs.SMALL if small else graphs.LARGE
-    sizes, spent = [edges // 20, edges // 5, edges], []
-    for size in sizes:
-        step = Contenders(nodes * size // edges, size).steps("blocks")
-        spent.append(contest({"blocks": step}, rounds=9, warm=3)["blocks"][0])
-    return exponent(sizes, spent)
-
-
-def _memory(road: str, nodes: int, edges: int) -> int:
-    code = f"from benchmarks.training import peak; print(peak({road!r}, {nodes}, {edges}))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return int(done.stdout.splitlines()[-1])
+    return found, peaks("benchmarks.training", ("blocks", "PyG"), nodes, edges)
 
 
 def peak(road: str, nodes: int, edges: int) -> int:
-    """Megabytes that one pass adds to what the process holds."""
-    from benchmarks.memory import added
-
+    """Megabytes that one pass over the whole graph adds to what the process holds."""
     torch.set_num_threads(1)
     Contenders(2_000, 10_000).whole(road)()  # imports and compilation
-    return added(partial(Contenders(nodes, edges).whole(road)))
+    return added(Contenders(nodes, edges).whole(road))

@@ -12,7 +12,7 @@ from sknetwork.topology import get_core_decomposition
 from graphmill import features, graph, ingest
 from graphmill.errors import UserError
 from graphmill.features import examples as example_rows
-from graphmill.features import sums
+from graphmill.features import raw, sums
 from graphmill.features.centrality import core_numbers, pagerank
 from graphmill.features.examples import history
 from graphmill.features.pairs import Pairs, undirected
@@ -226,6 +226,7 @@ def test_work_in_runs_leaves_the_files_as_they_are(tiny_run, tmp_path, monkeypat
     root = tiny_run / "artifacts"
     monkeypatch.setattr(example_rows, "RUN", 7)
     monkeypatch.setattr(sums, "RUN", 11)
+    monkeypatch.setattr(raw, "RUN", 11)
     settings = features.Params.parse(tiny.params()["features"], "features")
     features.run(root / "tables", root / "graph", tmp_path / "features", settings)
     whole, pieces = Features.open(root / "features"), Features.open(tmp_path / "features")

@@ -88,9 +88,10 @@ def brought(at, count=40, **changes):
 
 def looked(ask):
     """Hits and misses while something is asked."""
-    before = [item._value.get() for item in (metrics.CACHE_HITS, metrics.CACHE_MISSES)]
+    counters = metrics.CACHE_HITS, metrics.CACHE_MISSES
+    before = [counter._value.get() for counter in counters]
     ask()
-    return tuple(item._value.get() - old for item, old in zip((metrics.CACHE_HITS, metrics.CACHE_MISSES), before))
+    return tuple(counter._value.get() - old for counter, old in zip(counters, before, strict=True))
 
 
 def test_rows_as_of_the_question_give_what_the_whole_neighbourhood_gives(world):
@@ -219,7 +220,7 @@ def test_compaction_and_the_log_make_touched_rows_new(world, tmp_path):
 
     asyncio.run(write())
     compact(world, tmp_path / "log", 4, tmp_path / "snapshots" / f"{4:020d}", 1_000, 20_000)
-    found = served.load(model, world, tmp_path, 1_000, 20_000, 0, "auto", world / "float32", 86_400)
+    found = served.load(model, world, tmp_path, 1_000, 20_000, 0, "auto", None, world / "float32", 86_400)
     assert found.opened == 4 and found.offset == 6
     as_of = json.loads((world / "float32" / "predictions.json").read_bytes())["hidden"]["moment"]
     for node, touched in (("customer", [f"c{n:03d}" for n in range(6)]), ("terminal", [f"t{n}" for n in range(6)])):

@@ -17,8 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from graphmill import artifact, ingest, lineage
+from graphmill import artifact, features, graph, ingest, lineage
 from graphmill.errors import UserError
+from graphmill.features.store import Features
+from graphmill.graph.store import Graph
 from graphmill.ingest.sources import find, kind
 from graphmill.schema import Schema
 from graphmill.task import Task
@@ -823,6 +825,40 @@ def test_files_of_a_table_may_differ_in_columns_and_types(tmp_path):
 def test_a_table_without_a_sound_row(tmp_path):
     with pytest.raises(UserError, match=r"orders.parquet\) has no sound row \(amount: not a number\)"):
         shop(tmp_path, tables={"orders": orders(amount=DAYS)}, maximum_refused=1)
+
+
+GIVES = {"table": "gifts", "source": {"person": "giver"}, "target": {"person": "taker"}, "time": "at"}
+GIVING = changed(SHOP, "edges", {"gives": GIVES | {"columns": {"worth": "numeric"}}})
+GIFTS = pd.DataFrame({"giver": ["1"], "taker": ["2"], "at": DAYS[3:], "worth": 1.0})
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv", "columns of no type", "all left out"])
+def test_a_table_of_edges_may_have_no_row(tmp_path, form):
+    late = form == "all left out"
+    none = GIFTS if late else GIFTS.iloc[:0].astype(object if "type" in form else GIFTS.dtypes.to_dict())
+    given = {"as_of": "2025-01-03", "later": "leave_out"} if late else {}
+    tables = {"people": people(), "orders": orders()} | ({} if form == "csv" else {"gifts": none})
+    tiny.write(tmp_path / "data", tables)
+    if form == "csv":
+        none.to_csv(tmp_path / "data" / "gifts.csv", index=False)
+    found = run(tmp_path, GIVING, **given)
+    counts = artifact.read(found, "tables").manifest["tables"]["gifts"]
+    assert counts == {"rows": 0, "refused": 0, "left_out": int(late), "first": None, "last": None}
+    graph.run(found, tmp_path / "graph", graph.Params(threads=1))
+    network = Graph.open(tmp_path / "graph")
+    assert [network.relations[f"person.{name}.person"].edges for name in ("gives", "rev_gives")] == [0, 0]
+    settings = {"windows": [{"over": "person.gives.person", "sizes": ["7d"], "columns": {"worth": ["mean"]}}]}
+    settings = features.Params.parse(settings | {"fit": False})
+    features.run(found, tmp_path / "graph", tmp_path / "features", settings)
+    assert Features.open(tmp_path / "features").edges["gives"].shape[0] == 0
+
+
+def test_a_table_of_edges_without_a_sound_row_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"gifts.parquet\) has no sound row \(giver: no person\)"):
+        shop(tmp_path, GIVING, tables={"gifts": GIFTS.assign(giver="9")}, maximum_refused=1)
+    schema = changed(GIVING, "edges.gives.columns", {"sizes": "vector"})  # of a length that only rows tell
+    with pytest.raises(UserError, match="table 'gifts': column 'sizes' holds no list of numbers"):
+        shop(tmp_path, schema, tables={"gifts": GIFTS.iloc[:0].assign(sizes=[])})
 
 
 @pytest.mark.parametrize("part", ["head", "middle"])

@@ -1,5 +1,7 @@
-"""PyTorch Geometric's loaders, convolutions and explainers over our sampler, and both roads with one set of weights."""
+"""PyTorch Geometric's loaders, convolutions and explainers over our sampler."""
 
+import dataclasses
+import math
 import re
 from pathlib import Path
 
@@ -11,23 +13,16 @@ from hypothesis import strategies as st
 from torch_geometric.explain import Explainer, GNNExplainer
 from torch_geometric.loader import LinkLoader, NodeLoader
 from torch_geometric.nn import HeteroConv, SAGEConv
-from torch_geometric.sampler import NegativeSampling, NodeSamplerInput
+from torch_geometric.sampler import EdgeSamplerInput, NegativeSampling, NodeSamplerInput
 from torch_geometric.utils import trim_to_layer
 
-from graphmill import predict, train
 from graphmill.errors import UserError
 from graphmill.features.inputs import Inputs
 from graphmill.features.store import Features
 from graphmill.graph.adjacency import assemble
 from graphmill.graph.pyg import PygSampler, edge_type, to_data
-from graphmill.graph.sample import ALL
 from graphmill.graph.sampler import Sampler
 from graphmill.graph.store import Graph
-from graphmill.model import Model
-from graphmill.train import layerwise, loop
-from graphmill.train.batches import assemble as batch_of
-from graphmill.train.network import Network, architecture
-from tests import tiny
 from tests.worlds import World, edge_lists
 
 HOME = Path(__file__).parent.parent
@@ -151,6 +146,36 @@ def test_links_are_sampled_with_links_that_are_none(opened, negative):
                 assert (store.time < own[batch[name.split(".")[2]].batch[store.edge_index[1]]]).all()
 
 
+@pytest.mark.parametrize("kind", [PAID, ("customer", "refers", "customer")])
+@pytest.mark.parametrize("amount", [0.3, 1, 1.5, 2.25])
+def test_both_ends_of_a_link_that_is_none_belong_to_one_link(opened, kind, amount):
+    """Whose time a tree was drawn at is told by ``batch``, with any number of links that are none to a link."""
+    graph, inputs = opened
+    links, count = to_data(graph, inputs)[kind].edge_index[:, 20:47], 27
+    time = torch.from_numpy(graph.as_of - 1_000 * np.arange(count))
+    out = PygSampler(Sampler(graph, [4, 2])).sample_from_edges(
+        EdgeSamplerInput(None, links[0], links[1], None, time, kind), NegativeSampling("binary", amount)
+    )
+    total = count + math.ceil(count * amount)
+    ends = out.metadata[1]
+    for end, node in zip(ends, (kind[0], kind[2]), strict=True):
+        assert torch.equal(out.batch[node][end], torch.arange(total) % count)
+    for name in graph.relations:
+        edge = edge_type(graph, name)
+        assert torch.equal(out.batch[edge[0]][out.row[edge]], out.batch[edge[2]][out.col[edge]])
+
+
+def test_links_that_are_none_of_a_homogeneous_graph_with_times():
+    world = plain()
+    adjacency = world.relations["person.knows.person"]
+    world.relations["person.knows.person"] = dataclasses.replace(adjacency, time=np.zeros(adjacency.edges, np.int64))
+    world.node_time = lambda _: np.zeros(60, np.int64)
+    seeds = EdgeSamplerInput(None, torch.arange(10), torch.arange(10, 20), None, torch.arange(5, 15))
+    out = PygSampler(Sampler(world, [2])).sample_from_edges(seeds, NegativeSampling("binary", 0.5))
+    for end in out.metadata[1]:
+        assert torch.equal(out.batch[end], torch.arange(15) % 10)
+
+
 def test_a_link_before_every_node_has_no_counterpart(opened):
     graph, inputs = opened
     loader = LinkLoader(
@@ -199,90 +224,6 @@ def test_what_the_loader_cannot_mean_is_told(opened):
         sampler.sample_from_nodes(NodeSamplerInput(None, torch.tensor([0]), torch.tensor([1])))
     with pytest.raises(UserError, match="payment: node ids must be within 0 and"):
         sampler.sample_from_nodes(NodeSamplerInput(None, torch.tensor([10**7]), torch.tensor([1]), "payment"))
-
-
-def on_pyg(network, batch):
-    """The same network on PyTorch Geometric's own SAGEConv, with the same weights."""
-    hidden = [{node: network.encode(node, rows) for node, rows in part.items()} for part in batch.nodes]
-    for layer in network.layers:
-        convolution, following = layer.convolution, []
-        for depth in range(len(hidden) - 1):
-            total = {node: convolution.own[node](rows) for node, rows in hidden[depth].items()}
-            for name, edges in batch.edges[depth].items():
-                source, target, _ = network.shape.relations[name]
-                theirs = SAGEConv((-1, -1), network.shape.hidden, bias=False, root_weight=False)
-                theirs.lin_l = convolution.neighbours[name.replace(".", "-")]
-                pair = hidden[depth + 1][source], hidden[depth][target]
-                total[target] = total[target] + theirs(pair, edges.index(), size=(len(pair[0]), len(pair[1])))
-            total = convolution.edges(total, batch.edges[depth])
-            following.append(
-                {node: hidden[depth][node] + torch.relu(layer.norm[node](rows)) for node, rows in total.items()}
-            )
-        hidden = following
-    return network.logits(hidden[0][network.shape.node])
-
-
-def fresh(opened, kind, tmp_path=None):
-    graph, inputs = opened
-    torch.manual_seed(1)
-    params = train.Params.parse(tiny.params()["train"] | {"model": {"kind": kind, "hidden": 16}}, "train")
-    network = Network(architecture(inputs, params.model, params.hops)).eval()
-    with torch.no_grad():  # layers begin with biases of 0, which would hide that one is added or left out
-        for weight in network.parameters():
-            weight += 0.1 * torch.randn_like(weight)
-    return network, params
-
-
-@pytest.mark.parametrize("fanouts", [[3, 5], [ALL, ALL]])
-def test_both_roads_are_equal_forward_and_backward(opened, fanouts):
-    graph, inputs = opened
-    network, _ = fresh(opened, "sage")
-    part = inputs.features.examples.iloc[300:360]
-    batch = batch_of(inputs, Sampler(graph, fanouts), "payment", part["node"].to_numpy(), part["time"].to_numpy())
-    gradients = []
-    outputs = []
-    for road in (network, lambda batch: on_pyg(network, batch)):
-        network.zero_grad()
-        outputs.append(road(batch))
-        outputs[-1].square().sum().backward()
-        gradients.append({name: weight.grad.clone() for name, weight in network.named_parameters()
-                          if weight.grad is not None})  # fmt: skip
-    torch.testing.assert_close(outputs[0], outputs[1], atol=1e-5, rtol=0)
-    assert gradients[0].keys() == gradients[1].keys()
-    for name, gradient in gradients[0].items():
-        scale = max(1.0, float(gradient.abs().max()))
-        torch.testing.assert_close(gradient / scale, gradients[1][name] / scale, atol=1e-5, rtol=0)
-
-
-@pytest.mark.parametrize("kind", ["sage", "gat", "gin", "rgcn", "hgt"])
-@pytest.mark.parametrize("memory", [1_000, 2 << 30])
-def test_layer_by_layer_equals_all_neighbours_for_every_kind(opened, kind, memory):
-    graph, inputs = opened
-    network, params = fresh(opened, kind)
-    moment = graph.as_of - 20 * 86_400_000_000
-    full = layerwise.embeddings(network, inputs, moment, memory)
-    examples = inputs.features.examples.iloc[::41].assign(time=moment)
-    sampled = torch.cat(list(loop.embeddings(network, inputs, examples, [ALL, ALL], params)))
-    torch.testing.assert_close(full[examples["node"].to_numpy(np.int64)], sampled, atol=1e-5, rtol=0)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["gat", "gin", "rgcn", "hgt"])
-def test_every_kind_is_trained_and_scores(tiny_run, tmp_path, kind):
-    root = tiny_run / "artifacts"
-    chosen = {"model": {"kind": kind, "hidden": 16}, "epochs": 3, "controls": {"rounds": 5}}
-    train.run(root / "graph", root / "features", tmp_path / "model",
-              train.Params.parse(tiny.params()["train"] | chosen, "train"))  # fmt: skip
-    model = Model.open(tmp_path / "model")
-    assert model.names[0] == kind and model.manifest["validation"][kind][0] > 0.18, "a coin has 0.14"
-    graph, features = Graph.open(root / "graph"), Features.open(root / "features")
-    scores = predict.score(model, kind, 0, graph, features, features.examples.iloc[:99])
-    assert np.isfinite(scores).all() and np.ptp(scores) > 0
-
-
-def test_heads_share_the_width():
-    with pytest.raises(UserError, match="4 heads cannot share a width of 18"):
-        train.Params.parse({"model": {"kind": "hgt", "hidden": 18}}, "train")
 
 
 def test_the_page_runs_as_it_stands(tiny_run, monkeypatch):

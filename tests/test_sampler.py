@@ -253,8 +253,8 @@ def test_an_empty_relation_and_a_time_before_everything():
 
 
 def test_merging_leaves_its_slots_clean():
-    slots, row, distinct = np.full(10, -1, np.int32), np.array([7, 3, 7, 7, 1], np.int32), np.empty(5, np.int32)
+    slots, row, distinct = np.zeros(10, np.int32), np.array([7, 3, 7, 7, 1], np.int32), np.empty(5, np.int32)
     assert merge(row, slots, distinct, 0) == 3
     assert row.tolist() == [0, 1, 0, 0, 2] and distinct[:3].tolist() == [7, 3, 1]
     forget(slots, distinct[:3])
-    assert (slots == -1).all()
+    assert (slots == 0).all()

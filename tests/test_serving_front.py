@@ -1,3 +1,4 @@
+import asyncio
 import gzip
 import json
 import zlib
@@ -6,6 +7,7 @@ import orjson
 import pytest
 from prometheus_client import REGISTRY, generate_latest
 
+from graphmill.serving import metrics
 from graphmill.serving.failure import Kind
 from tests.oracle import score
 from tests.serving import BEARER, TOKEN, Served, samples
@@ -211,6 +213,11 @@ def test_a_bug_is_500_without_its_details_and_harms_no_neighbour(served):
     assert boom.status_code == 500 and "bug" not in boom.text
 
 
+def test_an_answer_that_cannot_be_written_is_500_with_the_request_id(served, caplog):
+    answer = served.post(PREDICT, b'{"instances": [{"id": "odd"}]}', {"x-request-id": "r-9"})
+    assert answer.status_code == 500 and "r-9" in answer.json()["error"] and "r-9" in caplog.text
+
+
 def test_headers_that_must_be_numbers(served):
     for name in ("x-request-timeout-ms", "inference-header-content-length"):
         for given in ("soon", "-1", "9" * 20):
@@ -268,6 +275,28 @@ def test_bad_events_are_refused_and_named(keeper, body, status, told):
     answer = keeper.post("/v1/graph/events", body, BEARER | {"content-type": "application/json"})
     assert answer.status_code == status and told in answer.json()["error"]
     assert keeper.oracle.seen == {}
+
+
+def test_events_that_cannot_be_taken_now_are_503(keeper):
+    answer = keeper.post("/v1/graph/events", b'{"id": "full"}', BEARER | {"content-type": "application/x-ndjson"})
+    assert answer.status_code == 503 and answer.json() == {"error": "the log is full; compact it"}
+
+
+def test_events_of_a_connection_that_breaks_are_not_taken(keeper):
+    messages = [{"type": "http.request", "body": b'{"id": "e1"}\n', "more_body": True}, {"type": "http.disconnect"}]
+    sent = []
+
+    async def receive():
+        return messages.pop(0)
+
+    async def send(message):
+        sent.append(message)
+
+    headers = {"authorization": f"Bearer {TOKEN}", "content-type": "application/x-ndjson"}
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "method": "POST", "path": "/v1/graph/events", "headers": raw}
+    asyncio.run(keeper.front(scope, receive, send))
+    assert sent[0]["status"] == 400 and keeper.oracle.seen == {}
 
 
 def test_a_bad_line_is_named(keeper):
@@ -354,4 +383,16 @@ def test_the_score_histogram_is_cumulative(served):
 
 def test_labels_are_bounded():
     text = generate_latest(REGISTRY).decode()
-    assert len(samples(text, "graphmill_failures_total")) == 4 * len(Kind)
+    assert len(samples(text, "graphmill_failures_total")) == len(metrics.PROTOCOLS) * len(Kind)
+
+
+def test_probes_are_not_counted_as_requests_for_predictions(served):
+    def now() -> dict[str, float]:
+        return samples(generate_latest(REGISTRY).decode(), "graphmill_requests_total")
+
+    before = now()
+    served.get("/v2/models/oracle/ready")
+    served.get("/v1/models/oracle")
+    assert {label: value - before[label] for label, value in now().items() if value != before[label]} == {
+        'protocol="state"': 2
+    }

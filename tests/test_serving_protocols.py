@@ -1,3 +1,4 @@
+import http
 import json
 import struct
 import subprocess
@@ -15,6 +16,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2_grpc as stubs
 from open_inference.openapi.client import OpenInferenceClient
 from open_inference.openapi.errors.bad_request_error import BadRequestError
 
+from graphmill.serving.failure import Kind
 from tests.oracle import score
 from tests.serving import Served, running
 
@@ -254,6 +256,20 @@ def test_grpc_refusals_tell_why(stub, request_, code, told):
     with pytest.raises(grpc.RpcError) as error:
         stub.ModelInfer(request_)
     assert error.value.code().name == code and told in error.value.details()
+
+
+def test_grpc_tells_of_a_bug_without_its_details(stub):
+    for key in (b"boom", b"odd"):
+        contents = messages.InferTensorContents(bytes_contents=[key])
+        tensor_ = messages.ModelInferRequest.InferInputTensor(name="id", datatype="BYTES", shape=[1], contents=contents)
+        with pytest.raises(grpc.RpcError) as error:
+            stub.ModelInfer(asked(inputs=[tensor_]))
+        assert error.value.code().name == "INTERNAL" and "log" in error.value.details()
+
+
+def test_every_failure_has_a_status_and_a_code():
+    for kind in Kind:
+        assert kind.code in grpc.StatusCode.__members__ and http.HTTPStatus(kind.status) >= 400
 
 
 def test_grpc_repository_and_size_are_closed(server, stub):

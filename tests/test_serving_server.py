@@ -199,6 +199,13 @@ def test_grpc_does_not_compute_what_its_client_waits_for_no_more(tmp_path):
         assert found == {"": 2}
 
 
+@pytest.mark.slow
+def test_the_front_is_faster_than_what_it_stands_before():
+    from benchmarks import front
+
+    assert front.run(small=True)["ratio"] > 1
+
+
 def test_a_server_that_cannot_start_ends_with_the_reason(tmp_path):
     process = Process(tmp_path / "log", environment={"ORACLE_BROKEN": "model.json: damaged; deploy it again"})
     assert process.process.wait(60) == 2

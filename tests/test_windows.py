@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from graphmill.clock import ALWAYS
 from graphmill.errors import UserError
-from graphmill.features.sums import running, runs
+from graphmill.features.sums import running
 from graphmill.features.windows import Window, label_lookup, lookup
 from graphmill.graph.adjacency import assemble
+from graphmill.graph.runs import runs
 from tests.worlds import changed_after, edge_lists
 
 RELATION = "person.rates.person"
@@ -186,12 +187,12 @@ def test_bad_requests_are_told():
 
 
 def test_runs_hold_whole_rows(monkeypatch):
-    monkeypatch.setattr("graphmill.features.sums.RUN", 5)
     indptr = np.array([0, 0, 3, 4, 20, 20, 21, 21])
-    found = list(runs(indptr))
-    assert [first for first, _ in found] == [0, *[last for _, last in found[:-1]]] and found[-1][1] == 7
+    assert list(runs(indptr, 5)) == [(0, 3), (3, 4), (4, 7)]
+    assert list(runs(indptr, 1)) == [(0, 1), (1, 2), (2, 3), (3, 4), (4, 7)]
+    assert list(runs(indptr, 21)) == [(0, 7)] and list(runs(indptr[:1], 5)) == []
     state = np.random.default_rng(0)
     value = state.normal(size=(21, 2))
-    pieces = running(indptr, value)
-    monkeypatch.setattr("graphmill.features.sums.RUN", 100)
-    np.testing.assert_array_equal(pieces.prefix, running(indptr, value).prefix)
+    whole = running(indptr, value)
+    monkeypatch.setattr("graphmill.features.sums.RUN", 5)
+    np.testing.assert_array_equal(running(indptr, value).prefix, whole.prefix)

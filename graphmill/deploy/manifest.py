@@ -131,8 +131,10 @@ def _container(params: Params) -> dict[str, Any]:
             "--model_name={{.Name}}",
             f"--http_port={PORT}",
             "--workers=1",
+            "--state=/tmp/state",
+            "--stream_group=$(POD_NAME)",
         ],
-        "env": [{"name": name, "value": "1"} for name in _NUMBER_OF_THREADS],
+        "env": _environment(params),
         "ports": [{"containerPort": PORT, "protocol": "TCP"}],
         "resources": _resources(params),
         "securityContext": _CONFINED,
@@ -143,6 +145,18 @@ def _container(params: Params) -> dict[str, Any]:
         **_probes(),
         "lifecycle": {"preStop": {"exec": {"command": ["sleep", "5"]}}},
     }
+
+
+def _environment(params: Params) -> list[dict[str, Any]]:
+    """One thread; each replica its own reader of the stream; the token and the stream's URL from a Secret, if any."""
+    threads: list[dict[str, Any]] = [{"name": name, "value": "1"} for name in _NUMBER_OF_THREADS]
+    threads.append({"name": "NUMBA_CACHE_DIR", "value": "/tmp/numba"})  # the root file system is read-only
+    pod = {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
+    secret = [
+        {"name": name, "valueFrom": {"secretKeyRef": {"name": f"{params.name}-serving", "key": key, "optional": True}}}
+        for name, key in (("GRAPHMILL_TOKEN", "token"), ("GRAPHMILL_STREAM", "stream"))
+    ]
+    return [*threads, pod, *secret]
 
 
 def _resources(params: Params) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from graphmill import artifact, lineage
 from graphmill.clock import ALWAYS, duration, text
-from graphmill.drift import compare, integrity, periods, policy, predictions, profile, report
+from graphmill.drift import compare, integrity, periods, policy, predictions, profile, report, served
 from graphmill.drift.items import Item, ordered
 from graphmill.drift.params import Params
 from graphmill.drift.profile import Past
@@ -101,16 +101,26 @@ def _judged(model: Model, source: Source, period: Period, past: Past, params: Pa
         examples = pd.DataFrame({"node": there, "time": np.int64(period.end), "label": label})
         source = Source(source.graph, source.features, examples)
     rows = np.intersect1d(source.example_places(period), predictions.held_out(source, past.reference))
-    return _scored(model, source, thin(rows, params.examples))
+    return _scored(model, source, thin(rows, params.examples), params.predictions)
 
 
-def _scored(model: Model, source: Source, rows: Any) -> Source:
+def _scored(model: Model, source: Source, rows: Any, log: str | None = None) -> Source:
     from graphmill import predict  # brings torch, and imports `train`, which imports this package
 
     if len(rows) == 0:
         return source
     examples = source.examples.iloc[rows].reset_index(drop=True)
-    scores = predict.score(model, model.winner, 0, source.graph, source.features, examples)
+    scores = np.full(len(examples), np.nan)
+    if log is not None:
+        node, version = source.graph.task.node, model.artifact.digest[:16]
+        keys = source.graph.key(node)[examples["node"]]
+        scores, unreadable = served.scores(log, node, version, keys, examples["time"].to_numpy(np.int64))
+        for told in unreadable:
+            say(f"drift: left out of the prediction log: {told}")
+    left = np.flatnonzero(np.isnan(scores))
+    if len(left):
+        some = examples.iloc[left]
+        scores[left] = predict.score(model, model.winner, 0, source.graph, source.features, some)
     if not np.all(np.isfinite(scores)):
         raise ValueError(f"{np.sum(~np.isfinite(scores)):,} of {len(scores):,} scores are not numbers")
     return profile.with_scores(source, rows, scores)

@@ -58,6 +58,9 @@ class Params(Section):
     take a fixed time, its examples are that much older than the period."""
     positives: int = Field(30, ge=1)
     """The label rate is judged from so many positive labels on."""
+    predictions: str | None = None
+    """Folder of the predictor's log: examples of the newest period are not scored again where they were served by this
+    model at their time."""
     examples: int = Field(20_000, ge=100)
     """At most so many examples of a period are scored, evenly spread over it."""
     retrain_on: list[Family] = ["feature", "structure", "prediction"]

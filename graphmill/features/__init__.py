@@ -34,7 +34,9 @@ class Params(Section):
     structure: list[Literal["pagerank", "core_number"]] = ["pagerank", "core_number"]
     """Structural values beside the degrees, which are always there."""
     structure_every: Duration | None = None
-    """Distance between the moments at which they are computed; without it a twelfth of the training time."""
+    """Distance between the moments at which they are computed, counted from 1970 or step 0. Without it: for entities
+    exactly their `task.moments`; for events a twelfth of the time from the oldest edge to `task.split.train_end` or,
+    where that is relative to the data's end, 30d or one step."""
     seed: int = 0
     """Seed of the sample of neighbourhoods on which point-in-time values are scaled."""
 
@@ -68,7 +70,10 @@ def run(tables: str | Path, graph: str | Path, features: str | Path, params: Par
         draft.manifest |= manifest
         inputs = {"tables": source, "graph": network.artifact}
         draft.lineage = lineage.record("features", {"features": params.canonical()}, inputs)
-    say(f"features: {example_rows.describe(found, network.clock)}; {_parts(found) if params.fit else 'not split'}")
+    early = params.structure and network.judges_events and structure.too_short(when, found)
+    told = "; all examples are before the first moment of structure: shorten features.structure_every" if early else ""
+    parts = _parts(found) if params.fit else "not split"
+    say(f"features: {example_rows.describe(found, network.clock)}; {parts}{told}")
 
 
 def _parts(found: pd.DataFrame) -> str:

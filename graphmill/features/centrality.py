@@ -1,7 +1,7 @@
 """PageRank and core numbers from neighbour lists alone.
 
-The library's own need the edges as matrices of 64-bit numbers, several of them, and a heap of all nodes; on a
-graph of a hundred million edges that is most of the memory and time of the stage. A test holds these equal to it.
+scikit-network's need the edges as matrices of 64-bit numbers, several of them, and a heap of all nodes; on a graph of
+a hundred million edges that is most of the memory and time of the stage. A test holds these equal to them.
 """
 
 from typing import Any

@@ -40,7 +40,7 @@ def encode(
     """
     rows, columns = shape
     raw = carray(pointer_to(address), (rows * columns,), np.float32)
-    place = np.empty(RUN, np.int64)
+    place = np.empty(min(RUN, len(ids)), np.int64)
     for begin in range(0, len(ids), RUN):
         count = min(RUN, len(ids) - begin)
         for i in range(count):

@@ -43,7 +43,8 @@ def aggregate(
         day: clock units in a day; 0 where the time since the last edge is not wanted.
         out: float32 ``[n, width]``.
     """
-    begin, degree, first = np.empty(RUN, np.int64), np.empty(RUN, np.int64), np.empty(RUN, np.int64)
+    most = min(RUN, len(ids))  # one node alone pays for one
+    begin, degree, first = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int64)
     for start in range(0, len(ids), RUN):
         count = min(RUN, len(ids) - start)
         find(rows[0], rows[1], time, ids[start : start + count], times[start : start + count],

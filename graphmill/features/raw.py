@@ -11,9 +11,10 @@ from graphmill.artifact import Artifact
 from graphmill.errors import UserError
 from graphmill.features import columns as raw_columns
 from graphmill.features.columns import NEVER, Field
-from graphmill.features.sums import RUN, Sums, fill, running, runs
+from graphmill.features.sums import RUN, Sums, fill, running
 from graphmill.features.windows import EVER, Window
 from graphmill.graph.adjacency import Adjacency
+from graphmill.graph.runs import runs
 from graphmill.graph.store import Graph
 from graphmill.schema import Column, Relation
 
@@ -146,7 +147,7 @@ def label_sums(
     known[events] = examples["known"].to_numpy()[there]
     value[events] = examples["label"].to_numpy(np.float32, na_value=0)[there]
     indptr = np.zeros(len(adjacency.indptr), np.int64)
-    parts = [_labelled(adjacency, known, first, last, indptr) for first, last in runs(adjacency.indptr)]
+    parts = [_labelled(adjacency, known, first, last, indptr) for first, last in runs(adjacency.indptr, RUN)]
     source = np.concatenate([np.empty(0, np.int32), *parts])
     return np.cumsum(indptr), known[source], running(np.cumsum(indptr), value[source][:, None])
 

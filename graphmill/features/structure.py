@@ -1,9 +1,8 @@
 """Where a node stands in the whole graph: PageRank and core number, at moments that lie in its past.
 
 Both need the whole graph, so they are computed at a few moments; an example reads the newest one that is not
-after its time, so no later edge is read. With a temporal split whose training end is a date, moments come from it
-and the beginning of the data. Otherwise (few example moments, a random split, a training end relative to the as-of
-moment) the end of the data still decides which past moment is read: a known fault.
+after its time, so no later edge is read. Which moments there are follows from the parameters and the beginning of
+the data, never from their end: an example reads the same values in every later snapshot.
 """
 
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from graphmill.clock import ALWAYS, duration, moment
+from graphmill.clock import ALWAYS, duration, moment, text
 from graphmill.errors import UserError
 from graphmill.features.centrality import core_numbers, pagerank
 from graphmill.features.columns import NEVER
@@ -23,6 +22,10 @@ from graphmill.task import TemporalSplit
 
 NAMES = ("pagerank", "core_number")
 MOST = 200
+EVERY: dict[str, str | int] = {"timestamp": "30d", "step": 1}
+"""The distance of moments where the parameters do not say; how long a step is, nobody knows."""
+BEGINNING = ALWAYS + 1
+"""The moment before every other: only what has no time is there."""
 
 
 def node_types(graph: Graph) -> list[str]:
@@ -32,26 +35,51 @@ def node_types(graph: Graph) -> list[str]:
 
 
 def moments(graph: Graph, examples: pd.DataFrame, every: str | int | None) -> NDArray[np.int64]:
-    """The moments, ascending int64: the examples' own if they are few, else ``every`` around the training end."""
-    time = examples["time"].to_numpy(np.int64)
-    own: NDArray[np.int64] = time[np.diff(time, prepend=time[:1] - 1) != 0]  # examples stand by time
-    split = graph.task.split
-    if every is None and (len(own) <= 24 or not isinstance(split, TemporalSplit)):
-        return own[-24:]
+    """The moments, ascending int64: those at which entities are scored, or the multiples of a distance.
+
+    Entities stand at moments that the task declares, and read structure as of exactly these. Events stand anywhere:
+    they, and entities where ``every`` is given, have ``BEGINNING`` and the multiples of ``every`` since 1970, or step
+    0, from the first after the oldest pair of neighbours on. Without ``every`` it is a twelfth of the time from that
+    pair to the training end, where that is a moment and not relative to the data's end; else 30 days, or one step.
+
+    Raises:
+        UserError: for a distance that is none, or more than ``MOST`` moments.
+    """
+    if every is None and not graph.judges_events:
+        time = examples["time"].to_numpy(np.int64)
+        own: NDArray[np.int64] = time[np.diff(time, prepend=time[:1] - 1) != 0]  # examples stand by time
+        _check_count(len(own), "task.moments are")
+        return own
+    if every is not None and duration(every, graph.clock, "features.structure_every") <= 0:
+        raise UserError(f"features.structure_every: {every!r} must be longer than nothing")
     declared = [relation.name for relation in graph.schema.relations() if not relation.reversed]
     first = min((_first(graph, name) for name in declared), default=NEVER)
     if first == NEVER:
-        return own[:1]
-    anchor = graph.as_of
-    if isinstance(split, TemporalSplit):
-        anchor = moment(split.train_end, graph.clock, "task.split.train_end", graph.as_of)
-    default = max(1, (anchor - first) // 12)
-    step = default if every is None else duration(every, graph.clock, "features.structure_every")
-    if step <= 0 or (graph.as_of - first) // step > MOST:
-        raise UserError(f"features.structure_every: {every!r} gives no or more than {MOST} moments; make it longer")
-    back = anchor - np.arange((anchor - first) // step, -1, -1, dtype=np.int64) * step
-    forth = np.arange(anchor + step, graph.as_of + 1, step, dtype=np.int64)
-    return np.concatenate([back, forth])
+        return np.array([BEGINNING], np.int64)
+    chosen = _distance(graph, first) if every is None else every
+    step = chosen if isinstance(chosen, int) else duration(chosen, graph.clock, "features.structure_every")
+    oldest, end = text(first, graph.clock), text(graph.as_of, graph.clock)
+    _check_count(graph.as_of // step - first // step, f"{chosen} from the oldest edge, {oldest}, to {end} gives")
+    return np.array([BEGINNING, *range((first // step + 1) * step, graph.as_of + 1, step)], np.int64)
+
+
+def _distance(graph: Graph, first: int) -> str | int:
+    """Where the parameters do not say: a twelfth of the time to a training end that they fix, or one for the clock."""
+    split = graph.task.split
+    if not isinstance(split, TemporalSplit) or str(split.train_end).strip().startswith("as_of"):
+        return EVERY[graph.clock]
+    return max(1, (moment(split.train_end, graph.clock, "task.split.train_end") - first) // 12)
+
+
+def _check_count(count: int, told: str) -> None:
+    if count > MOST:
+        raise UserError(f"features.structure_every: {told} {count:,} moments, more than {MOST}; set a longer one")
+
+
+def too_short(when: NDArray[np.int64], examples: pd.DataFrame) -> bool:
+    """Whether all examples lie before the first moment that has a past, so that the values tell them nothing."""
+    past = when[when > BEGINNING]
+    return len(past) == 0 or bool((examples["time"] < past[0]).all())
 
 
 def write(graph: Graph, when: NDArray[np.int64], names: list[str], folder: Path) -> None:
@@ -71,19 +99,14 @@ def write(graph: Graph, when: NDArray[np.int64], names: list[str], folder: Path)
         np.save(folder / f"{node}.npy", array)
 
 
-def lookup(
-    values: NDArray[np.float32], when: NDArray[np.int64], nodes: NDArray[np.int32], times: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """The values of the newest moment not after each time: float32 ``[n, names]``, 0 before the first."""
-    place = np.searchsorted(when, times, side="right") - 1
-    found = values[np.maximum(place, 0), nodes]
-    found[place < 0] = 0
-    return found
-
-
 def _first(graph: Graph, relation: str) -> int:
-    time = graph.relations[relation].time
-    return NEVER if time is None else int(np.min(time, where=time != ALWAYS, initial=NEVER))
+    """When the oldest pair of neighbours that has a time is there: its edge and the target."""
+    adjacency = graph.relations[relation]
+    linked = np.flatnonzero(np.diff(adjacency.indptr))
+    first = graph.node_time(adjacency.target)[linked]
+    if adjacency.time is not None:
+        first = np.maximum(first, adjacency.time[adjacency.indptr[:-1][linked]])
+    return int(np.min(first, where=first != ALWAYS, initial=NEVER))
 
 
 def _compute(pairs: Pairs, name: str) -> NDArray[np.float32]:

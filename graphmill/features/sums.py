@@ -5,12 +5,13 @@ keep their spread. The first value is the oldest: what comes later moves nothing
 carried along (A. Neumaier, ZAMM 54, 1974), so that a sum is right to its last digit however long the row.
 """
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+
+from graphmill.graph.runs import runs
 
 RUN = 1_000_000
 """Edges summed at once: bounds the memory."""
@@ -25,19 +26,9 @@ class Sums(NamedTuple):
     """``[edges, 3 * columns]``: count, sum and sum of squares of (value - shift), for every column."""
 
 
-def runs(indptr: Any) -> Iterator[tuple[int, int]]:
-    """Runs of whole rows with about ``RUN`` edges: (first row, one past the last)."""
-    first = 0
-    while first < len(indptr) - 1:
-        last = int(np.searchsorted(indptr, indptr[first] + RUN, "right")) - 1
-        last = max(last, first + 1)
-        yield first, last
-        first = last
-
-
 def fill(sums: Sums, indptr: Any) -> None:
     """Compute ``sums.prefix`` from ``sums.values``, run by run; both may be memory-mapped files."""
-    for first, last in runs(indptr):
+    for first, last in runs(indptr, RUN):
         begin, end = int(indptr[first]), int(indptr[last])
         rows = np.asarray(indptr[first : last + 1], np.int64) - begin
         prefix = np.empty((end - begin, sums.prefix.shape[1]))

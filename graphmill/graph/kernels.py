@@ -132,16 +132,17 @@ def ends(indices: Any, position: Any, source: Any) -> None:
 def merge(row: Any, slots: Any, distinct: Any, known: int) -> Any:
     """Replace each id in ``row`` by its place among the distinct ids; returns how many are known now.
 
-    ``slots`` holds -1 for every id not met yet; ``forget`` makes it so again.
+    ``slots`` holds 0 for every id not met yet, else its place + 1; ``forget`` makes it 0 again. So slots of many ids
+    take memory only where ids were met.
     """
     count = len(row)
     for edge in range(count):
         if edge + AHEAD < count:
             prefetch(slots, row[edge + AHEAD])
-        slot = slots[row[edge]]
+        slot = slots[row[edge]] - 1
         if slot < 0:
             slot = known
-            slots[row[edge]] = known
+            slots[row[edge]] = known + 1
             distinct[known] = row[edge]
             known += 1
         row[edge] = slot
@@ -150,9 +151,9 @@ def merge(row: Any, slots: Any, distinct: Any, known: int) -> Any:
 
 @njit(cache=True, nogil=True)
 def forget(slots: Any, distinct: Any) -> None:
-    """Set the slots of the ids met back to -1; no other was touched."""
+    """Set the slots of the ids met back to 0; no other was touched."""
     count = len(distinct)
     for i in range(count):
         if i + AHEAD < count:
             prefetch(slots, distinct[i + AHEAD])
-        slots[distinct[i]] = -1
+        slots[distinct[i]] = 0

@@ -5,6 +5,8 @@ are listed depth by depth, as its ``trim_to_layer`` wants them: a node that is m
 """
 
 import dataclasses
+import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -116,9 +118,11 @@ class PygSampler(BaseSampler):  # type: ignore[misc]
         if born is not None and neg_sampling is not None:
             _check_born(born, index.time)
         counts = graph.nodes[kinds[0]] if single else dict(graph.nodes)
+        none = 0 if neg_sampling is None or neg_sampling.is_triplet() else neg_sampling.amount
+        links = len(index.row) + math.ceil(len(index.row) * none)
         return edge_sample(
             index,
-            self._sampled_alone if single else self._sampled,
+            partial(self._sampled_alone if single else self._sampled, links=links),
             counts,
             disjoint=index.time is not None,
             node_time=None if born is None else (born[kinds[0]] if single else born),
@@ -137,12 +141,12 @@ class PygSampler(BaseSampler):  # type: ignore[misc]
         time = np.array(self.sampler.graph.node_time(node), np.int64)
         return torch.from_numpy(np.where(time == ALWAYS, time, time + 1))
 
-    def _sampled_alone(self, seed: Tensor, time: Tensor | None) -> SamplerOutput:
+    def _sampled_alone(self, seed: Tensor, time: Tensor | None, links: int) -> SamplerOutput:
         node = self._node(None)
-        found: SamplerOutput = self._sampled({node: seed}, None if time is None else {node: time})
+        found: SamplerOutput = self._sampled({node: seed}, None if time is None else {node: time}, links)
         return found
 
-    def _sampled(self, seeds: Seeds, times: Seeds | None) -> Any:
+    def _sampled(self, seeds: Seeds, times: Seeds | None, links: int | None = None) -> Any:
         if times is None and self.timed:
             raise UserError(
                 "the graph has times, so its seeds need them: give the loader input_time (or edge_label_time)"
@@ -152,7 +156,7 @@ class PygSampler(BaseSampler):  # type: ignore[misc]
             for node, ids in seeds.items()
         }
         sample = (self.sampler if times is None else self.apart).sample_types(pairs)
-        output = _hetero(self.sampler.graph, sample, list(seeds), disjoint=times is not None)
+        output = _hetero(self.sampler.graph, sample, list(seeds), times is not None, links)
         return _homogeneous(output) if _single(self.sampler.graph) else output
 
 
@@ -163,7 +167,7 @@ def _check_born(born: Seeds, time: Tensor) -> None:
             raise UserError(f"no {node} exists before the time {int(time.min())}, to be the end of a link that is none")
 
 
-def _hetero(graph: Graph, sample: Sample, seeds: list[str], disjoint: bool) -> HeteroSamplerOutput:
+def _hetero(graph: Graph, sample: Sample, seeds: list[str], disjoint: bool, links: int | None) -> HeteroSamplerOutput:
     """A sample in PyTorch Geometric's form: nodes by type, depth after depth, and edges between their places."""
     counts = {node: [len(part[node].ids) if node in part else 0 for part in sample.frontiers] for node in graph.nodes}
     first = {node: np.concatenate([[0], np.cumsum(count)]) for node, count in counts.items()}
@@ -182,17 +186,23 @@ def _hetero(graph: Graph, sample: Sample, seeds: list[str], disjoint: bool) -> H
         row[kind], column[kind], edge[kind] = (_tensor(parts) for parts in (rows, columns, edges))
         drawn[kind] = [len(blocks[name].row) if name in blocks else 0 for blocks in sample.blocks]
     ids = {node: _tensor([empty, *(part[node].ids for part in sample.frontiers if node in part)]) for node in counts}
-    batch = _owners(graph, sample, seeds) if disjoint else None
+    batch = _owners(graph, sample, seeds, links) if disjoint else None
     return HeteroSamplerOutput(ids, row, column, edge, batch, counts, drawn)
 
 
-def _owners(graph: Graph, sample: Sample, seeds: list[str]) -> dict[str, Tensor]:
-    """The seed in whose tree each node stands; seeds are counted on from type to type."""
+def _owners(graph: Graph, sample: Sample, seeds: list[str], links: int | None) -> dict[str, Tensor]:
+    """The seed in whose tree each node stands; seeds are counted on from type to type.
+
+    Both ends of one of ``links`` count as the same seed. ``edge_sample`` takes the remainder by the number of those
+    that are links, which tells second ends wrongly where the number of all is no multiple of it.
+    """
     owner: dict[str, NDArray[np.int64]] = {}
     count = 0
     for node in seeds:
         owner[node] = np.arange(count, count + len(sample.frontiers[0][node].ids))
         count += len(owner[node])
+        if links is not None:
+            owner[node] %= links
     found = {node: [owner.get(node, np.empty(0, np.int64))] for node in graph.nodes}
     for blocks in sample.blocks:
         parts: dict[str, list[NDArray[np.int64]]] = {}

@@ -53,12 +53,16 @@ class Block(NamedTuple):
 
     @property
     def age(self) -> Times:
-        """How long before the target's time each edge was, 0 where it has no time: int64 ``[edges]``, clock units."""
+        """How long before the target's time each edge was, 0 where it has no time: int64 ``[edges]``, clock units.
+
+        What 64 bits do not hold is the largest that they do.
+        """
         if self.adjacency.time is None:
             return np.zeros(len(self.row), np.int64)
         when = np.asarray(self.adjacency.time[self.position])
         times = np.repeat(self.times, np.diff(self.pointer))
-        return np.where(when == ALWAYS, 0, times - np.where(when == ALWAYS, 0, when))
+        age = times - np.where(when == ALWAYS, times, when)
+        return np.where((age < 0) & (when < times), np.iinfo(np.int64).max, age)
 
 
 class Sample(NamedTuple):

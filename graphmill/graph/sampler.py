@@ -155,7 +155,7 @@ class Sampler:
         if not merging:
             return np.zeros((len(self.graph.nodes), 2), np.int64)
         if not hasattr(self._threads, "table"):
-            self._threads.slots = [np.full(count, -1, np.int32) for count in self.graph.nodes.values()]
+            self._threads.slots = [np.zeros(count, np.int32) for count in self.graph.nodes.values()]
             self._threads.table = np.array([[item.ctypes.data, len(item)] for item in self._threads.slots], np.int64)
         found: NDArray[np.int64] = self._threads.table
         return found

@@ -34,7 +34,7 @@ def run(data: str | Path, tables: str | Path, schema: Schema, task: Task, params
 
     Raises:
         UserError: for a table or column that is not there, a file that cannot be read, a label that is not
-            binary, more refused rows than allowed, an empty table.
+            binary, more refused rows than allowed, an empty table of nodes or labels.
     """
     check_times(task, schema.time)
     with (
@@ -138,6 +138,8 @@ def _check_label(engine: Engine, raw: Any, uses: TableUses, task: Task) -> None:
 def _count(refusals: Refusals, checked: dict[str, Checked], bound: float) -> Counts:
     """Rows, refused rows and time range of every table.
 
+    Edges may be none at all: on a quiet day that is what there is to tell. Of nodes and labels that cannot be.
+
     Raises:
         UserError: when a table refuses more than its share, or has no sound row.
     """
@@ -152,7 +154,8 @@ def _count(refusals: Refusals, checked: dict[str, Checked], bound: float) -> Cou
     if any(rows and refused / rows > bound for refused, rows in shares.values()):
         raise write.complain(refusals, shares, bound)
     for name, item in facts.items():
-        if item["rows"] == 0:
+        quiet = checked[name].uses.key is None and item["refused"] == 0
+        if item["rows"] == 0 and not quiet:
             why = list(write.counts(refusals, name))
             why += [f"{item['left_out']:,} lie after the as-of moment"] if item["left_out"] else []
             told = f"no sound row ({', '.join(why)})" if why else "no rows"

@@ -37,7 +37,7 @@ class Predictor(Protocol):
         """A moment as answers tell it: text, or a step."""
 
     def graph(self) -> GraphVersion:
-        """The state of the graph that `answer` would see now."""
+        """The state of the graph that `answer` would see now; asked at any time, also before it is ready."""
 
     def problem(self) -> str | None:
         """Why predictions cannot be answered now; None when they can."""
@@ -47,6 +47,7 @@ class Predictor(Protocol):
 
         Raises:
             UserError: naming the index of a bad event; then none of them was accepted.
+            Failure: when none can be taken now.
         """
 
     async def compact(self) -> dict[str, Any]:

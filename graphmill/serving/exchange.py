@@ -77,18 +77,19 @@ class Exchange:
         return body if packing in (b"identity", b"") else _unpacked(body, packing, limit)
 
     async def _read(self, limit: int) -> bytes:
-        message = await self._receive()
-        body: bytes = message.get("body", b"")
-        if len(body) <= limit and not message.get("more_body", False):
-            return body
-        parts, size = [body], len(body)
-        while message.get("more_body", False) and size <= limit:
+        parts: list[bytes] = []
+        size, more = 0, True
+        while more:
             message = await self._receive()
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-        if size > limit:
-            raise _too_large(limit)
-        return b"".join(parts)
+            if message["type"] == "http.disconnect":
+                raise invalid("the connection was closed within the body")
+            part: bytes = message.get("body", b"")
+            more = message.get("more_body", False)
+            size += len(part)
+            if size > limit:
+                raise _too_large(limit)
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def answer(self, reply: Reply) -> None:
         """Send the answer, with the request's id."""

@@ -48,15 +48,15 @@ class Front:
             f"{first}:predict": ("v1", "POST", self._predict),
             f"{first}:explain": ("v1", "POST", self._explain),
             f"{second}/infer": ("v2", "POST", self._infer),
-            "/": ("v1", "GET", _alive),
-            first: ("v1", "GET", self._ready),
-            "/v1/models": ("v1", "GET", self._models),
-            "/v2": ("v2", "GET", self._server),
-            "/v2/health/live": ("v2", "GET", _live),
-            "/v2/health/ready": ("v2", "GET", self._server_ready),
-            "/v2/models": ("v2", "GET", self._models),
-            second: ("v2", "GET", self._metadata),
-            f"{second}/ready": ("v2", "GET", self._ready),
+            "/": ("state", "GET", _alive),
+            first: ("state", "GET", self._ready),
+            "/v1/models": ("state", "GET", self._models),
+            "/v2": ("state", "GET", self._server),
+            "/v2/health/live": ("state", "GET", _live),
+            "/v2/health/ready": ("state", "GET", self._server_ready),
+            "/v2/models": ("state", "GET", self._models),
+            second: ("state", "GET", self._metadata),
+            f"{second}/ready": ("state", "GET", self._ready),
             "/v1/graph": ("admin", "GET", admin.graph),
             "/v1/graph/events": ("admin", "POST", admin.events),
             "/v1/graph/compact": ("admin", "POST", admin.compact),
@@ -87,7 +87,7 @@ class Front:
         """Protocol and handler; where there is none, one that says so."""
         route = self._routes.get(exchange.path) or self._routes.get(self._unversioned(exchange.path))
         if exchange.path == _PASSED:
-            return "v2", partial(_wrong_method, "GET")
+            return "state", partial(_wrong_method, "GET")
         if route is None:
             return "v2" if exchange.path.startswith("/v2") else "v1", self._missing
         protocol, method, handler = route

@@ -12,7 +12,7 @@ from graphmill.features.encode import encode
 from graphmill.features.inputs import AGE_SCALE, Inputs
 from graphmill.features.state import evaluate
 from graphmill.features.transforms import LIMIT, Encoder
-from graphmill.graph.hops import COUNT, DRAWN, ENDLESS, IDS, POSITION, TARGET, TIMES
+from graphmill.graph.hops import COUNT, DRAWN, ENDLESS, IDS, POINTER, POSITION, ROW, TARGET, TIMES
 from graphmill.graph.prefetch import pointer_to
 
 PARTS, PARTS_END, LANDMARKS, LANDMARKS_END, RECODE, RECODE_END, WIDTH, EMBEDDED, RAW, COLUMNS, ROWS = range(11)
@@ -122,23 +122,25 @@ def _address(arrays: list[Any], array: Any) -> int:
 
 @njit(cache=True, nogil=True)
 def place(
-    frontiers: Any, blocks: Any, steps: Any, widths: Any, states: Any, edge_widths: Any, dense_at: Any, codes_at: Any,
-    edges_at: Any, used: Any,
+    frontiers: Any, blocks: Any, steps: Any, widths: Any, states: Any, edge_widths: Any, counts: Any, dense_at: Any,
+    codes_at: Any, found: Any, used: Any,
 ) -> None:  # fmt: skip
-    """Where the rows of each frontier and the inputs of each block will stand.
+    """How many rows each frontier has, and where they and the inputs of each block will stand, as ``Gathered`` tells.
 
     ``used`` int64 ``[4]`` tells how much that takes: of dense inputs, codes, inputs of edges, and scratch.
     """
     used[:] = 0
     for depth in range(frontiers.shape[0]):
         for kind in range(frontiers.shape[1]):
+            counts[depth, kind] = frontiers[depth, kind, COUNT]
             count = max(frontiers[depth, kind, COUNT], 0)
             dense_at[depth, kind], codes_at[depth, kind] = used[0], used[1]
             used[0] += count * widths[kind, 0]
             used[1] += count * widths[kind, 1]
             used[3] = max(used[3], count * states[kind, STATE_WIDTH])
     for step in range(len(steps)):
-        edges_at[step] = used[2]
+        found[step, 0], found[step, 1] = blocks[step, POINTER], blocks[step, ROW]
+        found[step, 2], found[step, 3] = blocks[step, DRAWN], used[2]
         used[2] += blocks[step, DRAWN] * edge_widths[steps[step, 1]]
 
 
@@ -192,7 +194,7 @@ def _encode(
 @njit(cache=True, nogil=True)
 def gather_edges(
     frontiers: Any, blocks: Any, steps: Any, ends: Any, narrow: Any, wide: Any, encoders: Any, parts: Any,
-    numbers: Any, landmarks: Any, recode: Any, relations: Any, edge_widths: Any, day: float, out: Any, edges_at: Any,
+    numbers: Any, landmarks: Any, recode: Any, relations: Any, edge_widths: Any, day: float, out: Any, found: Any,
 ) -> None:  # fmt: skip
     """Encoded edges of every block: their columns, then their age."""
     types = frontiers.shape[1]
@@ -202,7 +204,7 @@ def gather_edges(
         if count == 0 or width == 0:
             continue
         position = wide[blocks[step, POSITION] : blocks[step, POSITION] + count]
-        rows = out[edges_at[step] : edges_at[step] + count * width].reshape(count, width)
+        rows = out[found[step, 3] : found[step, 3] + count * width].reshape(count, width)
         encoder = encoders[2 * types + relation]
         if relations[relation, ENCODED]:
             edge_id = carray(pointer_to(relations[relation, EDGE_ID]), (ENDLESS,), np.int32)
@@ -214,7 +216,7 @@ def gather_edges(
             _encode(encoder, encoder[RAW], encoder[ROWS], ids, parts, numbers, landmarks, recode, rows, 0, codes)
         if width > encoder[WIDTH]:
             target = frontiers[depth, ends[relation, TARGET]]
-            pointer = narrow[blocks[step, 0] : blocks[step, 0] + target[COUNT] + 1]
+            pointer = narrow[found[step, 0] : found[step, 0] + target[COUNT] + 1]
             times = wide[target[TIMES] : target[TIMES] + target[COUNT]]
             _age(carray(pointer_to(relations[relation, TIME]), (ENDLESS,), np.int64), position, pointer, times, day,
                  rows[:, encoder[WIDTH]])  # fmt: skip

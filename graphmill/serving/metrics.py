@@ -13,7 +13,8 @@ from prometheus_client.registry import Collector
 
 from graphmill.serving.failure import Kind
 
-PROTOCOLS = ("v1", "v2", "grpc", "admin")
+PROTOCOLS = ("v1", "v2", "grpc", "admin", "state")
+"""Who asks: ``admin`` is the graph's keeper, ``state`` whoever asks for readiness and metadata."""
 _STAGES = ("decode", "queue", "sample", "gather", "network", "encode")
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)

@@ -12,8 +12,10 @@ from pydantic import ValidationError
 
 from graphmill.clock import text
 from graphmill.errors import UserError
+from graphmill.progress import say
 from graphmill.serving import metrics, scorer
 from graphmill.serving.event import EVENTS
+from graphmill.serving.hello import curls
 from graphmill.serving.instance import Answer, GraphVersion, Instance, Options, Refusal
 from graphmill.serving.live import snapshot
 from graphmill.serving.live.checks import check
@@ -184,7 +186,7 @@ class LivePredictor:
         settings = self._settings
         return load(
             self._model, settings.graph, settings.state, settings.room_nodes, settings.room_edges,
-            settings.neighbours, settings.engine, settings.hidden, settings.hidden_age,
+            settings.neighbours, settings.engine, None, settings.hidden, settings.hidden_age,
         )  # fmt: skip
 
     def _tidy(self, kept: Path) -> None:
@@ -227,9 +229,14 @@ class LivePredictor:
             self._tasks.append(asyncio.create_task(self._stream.run(self._from_stream)))
         if settings.prediction_log is not None:
             node = self._ready().live.graph.task.node
-            self._record = Record(settings.prediction_log, settings.prediction_share, node, self.version)
+            self._record = Record(
+                settings.prediction_log, settings.prediction_share, node, self._model.artifact.digest[:16]
+            )
             self._record.start()
         self._tasks.append(asyncio.create_task(self._watch()))
+        if settings.insecure_local:  # a person at a laptop
+            lines = "\n\n".join(curls(self._ready().live, self.name, settings.http_port))
+            say(f"{self.name} {self.version} is ready; ask it from another shell:\n\n{lines}\n")
 
     async def _from_stream(self, events: list[dict[str, Any]]) -> dict[int, str]:
         """Make what the stream brings durable and visible; why others are refused, by their index."""

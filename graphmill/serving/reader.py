@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from graphmill.errors import UserError
 from graphmill.features.inputs import Inputs
 from graphmill.graph import hops
-from graphmill.graph.hops import COUNT, DRAWN, KNOWN, POINTER, ROW, SOURCE, TARGET, Workspace, sample_hops
+from graphmill.graph.hops import KNOWN, SOURCE, TARGET, Workspace, sample_hops
 from graphmill.graph.plan import Plan
 from graphmill.graph.plan import Tables as Adjacencies
 from graphmill.graph.sample import Fanout
@@ -43,7 +43,7 @@ class Reader:
         self._plan = Plan.of(inputs.graph, fanouts, (node,))
         self._tables = Tables.of(inputs)
         self._ends = np.ascontiguousarray(self._adjacencies.relations[:, [SOURCE, TARGET]])
-        self._slots = [np.full(room[name], -1, np.int32) for name in self.types]
+        self._slots = [np.zeros(room[name], np.int32) for name in self.types]
         self._addresses = np.array([[item.ctypes.data, len(item)] for item in self._slots], np.int64)
         self._apart = np.zeros_like(self._addresses)
         self._fanouts = fanouts
@@ -115,7 +115,7 @@ class Reader:
 
     def _sample(self, counts: list[int], ids: NDArray[np.int32], times: NDArray[np.int64]) -> tuple[Any, Any]:
         count, space = len(ids), self._workspace
-        merging = bool((times == times[0]).all()) if count else False
+        merging = count == 1 or (count > 1 and bool((times == times[0]).all()))
         slots = self._addresses if merging else self._apart
         space.reserve(2 * count + 1_024, 2 * count + 1_024)
         while True:
@@ -140,26 +140,26 @@ class Reader:
 
     def _gather(self, frontiers: Any, blocks: Any) -> Gathered:
         tables, steps, space = self._tables, self._plan.steps, self._workspace
-        places = np.empty((2, *frontiers.shape[:2]), np.int64)
-        edges_at, used = np.empty(len(steps), np.int64), np.empty(4, np.int64)
+        counts, dense_at, codes_at = np.empty((3, *frontiers.shape[:2]), np.int64)
+        found, used = np.empty((len(steps), 4), np.int64), np.empty(4, np.int64)
         place(
-            frontiers, blocks, steps, tables.widths, tables.states, tables.edge_widths, places[0], places[1], edges_at,
-            used,
+            frontiers, blocks, steps, tables.widths, tables.states, tables.edge_widths, counts, dense_at, codes_at,
+            found, used,
         )  # fmt: skip
         self._reserve(*used.tolist())
         shared = (tables.encoders, tables.parts, tables.numbers, tables.landmarks, tables.recode)
         gather_nodes(
             frontiers, space.narrow, space.wide, *shared, tables.states, tables.state_parts, tables.lengths,
-            tables.wanted, tables.widths, tables.day, self._dense, places[0], self._codes, places[1], self._scratch,
+            tables.wanted, tables.widths, tables.day, self._dense, dense_at, self._codes, codes_at, self._scratch,
         )  # fmt: skip
         gather_edges(
             frontiers, blocks, steps, self._ends, space.narrow, space.wide, *shared, tables.relations,
-            tables.edge_widths, tables.day, self._edges, edges_at,
+            tables.edge_widths, tables.day, self._edges, found,
         )  # fmt: skip
         return Gathered(
             types=self.types, relations=self.relations, widths=tables.widths, edge_widths=tables.edge_widths,
-            counts=frontiers[:, :, COUNT], dense_at=places[0], codes_at=places[1], steps=steps,
-            blocks=np.column_stack([blocks[:, [POINTER, ROW, DRAWN]], edges_at]), ends=self._ends, narrow=space.narrow,
+            counts=counts, dense_at=dense_at, codes_at=codes_at, steps=steps, blocks=found, ends=self._ends,
+            narrow=space.narrow,
             dense=self._dense, codes=self._codes, edge_inputs=self._edges,
         )  # fmt: skip
 

@@ -14,7 +14,6 @@ from typing import Any, Protocol
 
 import httpx
 import orjson
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -50,7 +49,7 @@ class Record:
         target: a folder, or a URL that takes CloudEvents.
         share: share of the requests that are recorded, chosen by their id.
         node: the task's node type.
-        model: version of the model.
+        model: the beginning of the model's digest.
         keep: newest files that are kept in a folder.
 
     Attributes:
@@ -165,25 +164,6 @@ class Posted:
                 if attempt == 2:
                     raise
                 time.sleep(0.2 * 2**attempt)
-
-
-def read(folder: str | Path, since: float = 0.0) -> tuple[pd.DataFrame, list[str]]:
-    """All recorded answers, and the files that could not be read.
-
-    Args:
-        folder: the prediction log.
-        since: answered from this moment on, in seconds since 1970.
-    """
-    frames, unreadable = [SCHEMA.empty_table().to_pandas()], []
-    for file in sorted(Path(folder).glob("predictions-*.parquet")):
-        try:
-            frame = pq.read_table(file, schema=SCHEMA).to_pandas()
-        except (OSError, pa.ArrowException) as error:
-            unreadable.append(f"{file}: {error}")
-            continue
-        frames.append(frame[frame["answered_at"] >= since])
-    kept = [frame for frame in frames if len(frame)] or frames[:1]
-    return pd.concat(kept, ignore_index=True), unreadable
 
 
 def digest(instance: Instance) -> str:

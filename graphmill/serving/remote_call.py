@@ -87,7 +87,8 @@ def _written(output: Output, raw: bool) -> Any:
         name=output.name, datatype=output.datatype, shape=output.shape
     )
     if not raw:
-        texts = output.datatype == "BYTES"
-        data = [text.encode() for text in output.data] if texts else output.data
+        data = output.data if isinstance(output.data, list) else output.data.tolist()
+        if output.datatype == "BYTES":
+            data = [text.encode() for text in data]
         getattr(tensor.contents, _CONTENTS[output.datatype]).extend(data)
     return tensor

@@ -1,5 +1,6 @@
 """The judgement of a batch of instances: read their neighbourhoods as they are now, one forward, calibrate."""
 
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -59,6 +60,7 @@ class Scorer:
         self.nearby = Nearby(self._reader, engine, hidden, self.node) if hidden is not None else None
         self._slope, self._intercept = model.calibration(model.winner, 0)
         self._threshold = model.threshold(model.winner, 0)
+        self._counts: list[int] = []
         self._explainer = Explainer(self._inputs, live, self._reader, engine, self._slope)
 
     def answer(
@@ -116,7 +118,7 @@ class Scorer:
         self._know()
         ids, times = np.array([item[0] for item in chosen], np.int32), np.array([item[1] for item in chosen], np.int64)
         embeddings, raw = self._forward(ids, times, now, timer)
-        scores = 1.0 / (1.0 + np.exp(-np.clip(self._slope * raw + self._intercept, -50, 50)))
+        scores = [_probability(self._slope * value + self._intercept) for value in raw.tolist()]
         embedded: list[Any] = [None] * len(chosen)
         if options.embedding and self.engine.hidden:
             embedded = list(np.array(embeddings))
@@ -126,7 +128,7 @@ class Scorer:
                 self._explainer.explain(self._reader.read(ids[place : place + 1], times[place : place + 1]))
                 for place in range(len(chosen))
             ]
-        return list(zip(scores.tolist(), embedded, reasons, strict=True))
+        return list(zip(scores, embedded, reasons, strict=True))
 
     def _forward(self, ids: Any, times: Any, now: int, timer: Timer | None) -> tuple[Any, Any]:
         if self.nearby is not None:
@@ -145,11 +147,19 @@ class Scorer:
             self.nearby.renew(self.live, moment)
 
     def _know(self) -> None:
-        self._reader.know({node: self.live.count(node) for node in self.live.graph.nodes})
+        counts = [len(names) for names in self.live.names.values()]
+        if counts != self._counts:
+            self._reader.know(dict(zip(self.live.names, counts, strict=True)))
+            self._counts = counts
 
     def _answer(self, instance: Instance, item: tuple[int, int, bool], judged: Any) -> Answer:
         score, embedding, reasons = judged
         return Answer(str(instance.id), score, score >= self._threshold, item[2], item[1], embedding, reasons)
+
+
+def _probability(logit: float) -> float:
+    """As ``train.calibration`` has it; a batch is too short for numpy to pay."""
+    return 1.0 / (1.0 + math.exp(-min(max(logit, -50.0), 50.0)))
 
 
 def now(live: Live, newest: int) -> int:

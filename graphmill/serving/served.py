@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from graphmill.clock import moment, text
+from graphmill.errors import UserError
 from graphmill.graph.sample import ALL, Fanout
 from graphmill.model import NETWORKS, Model
 from graphmill.serving import engines, hidden
@@ -16,6 +18,7 @@ from graphmill.serving.live.change import Change
 from graphmill.serving.live.store import Live
 from graphmill.serving.log import read_log
 from graphmill.serving.scorer import Scorer, now
+from graphmill.serving.warm import warm
 from graphmill.train.params import Params
 
 SECOND = 1_000_000
@@ -71,8 +74,10 @@ class Served:
         return time.monotonic() - self.heard
 
 
-def choose(graph: Path, state: Path | None) -> Path:
+def choose(graph: Path, state: Path | None, stop: int | None = None) -> Path:
     """The snapshot to open: the newest one compacted from the one that the stages wrote, or that itself.
+
+    One that holds events from offset ``stop`` on is passed over.
 
     Raises:
         UserError: when a snapshot is altered.
@@ -81,13 +86,14 @@ def choose(graph: Path, state: Path | None) -> Path:
     found = [(-1, graph)]
     for folder in sorted((state / "snapshots").glob("[0-9]*")) if state is not None else []:
         came = snapshot.origin(folder)
-        if came is not None and came.base == base:
+        if came is not None and came.base == base and (stop is None or came.offset <= stop):
             found.append((came.offset, folder))
     return max(found)[1]
 
 
 def load(
     model: Model, graph: Path, state: Path | None, nodes: int, edges: int, neighbours: int, engine: str,
+    stop: int | None = None,
     predictions: Path | None = None, age: int = 0,
 ) -> Served:  # fmt: skip
     """Open the newest snapshot and bring it up to the end of the log.
@@ -100,20 +106,24 @@ def load(
         edges: room for new edges of each relation.
         neighbours: entities: neighbours read of each relation at the most.
         engine: ``auto``, ``numba`` or ``onnx``.
+        stop: only events before this offset are applied; all without it.
         predictions: folder with stored hidden rows, to read one hop less.
         age: how old such a row may be: seconds, or steps.
 
     Raises:
-        UserError: when something is missing or altered, or the graph lacks what the model needs.
+        UserError: when something is missing or altered, the graph lacks what the model needs, or the log what the
+            snapshot does.
     """
-    folder = choose(graph, state)
+    folder = choose(graph, state, stop)
     live, came = snapshot.open(folder, nodes, edges), snapshot.origin(folder)
     newest, opened = live.graph.as_of, 0
     if came is not None:
         newest, opened = max(newest, came.newest), came.offset
     offset = opened
     if state is not None and (state / "log").exists():
-        log = Counted(read_log(state / "log", opened))
+        if came is None:
+            check_reach(state / "log", live)
+        log = Counted(read_log(state / "log", opened, stop))
         newest = max(newest, replay(live, log, came is not None)[1])
         offset = max(opened, log.end)
     params = Params.parse(model.parameters, "train")
@@ -133,6 +143,7 @@ def load(
         stored,
     )
     scorer.renew(seen)
+    warm(scorer, live)
     return Served(
         model, scorer, live, folder, base, opened, offset, newest,
         sum(facts["edges"] for facts in live.graph.artifact.manifest["relations"].values()),
@@ -148,6 +159,20 @@ def fanouts_of(model: Model, live: Live, params: Params, neighbours: int) -> lis
         return params.hops
     bound = neighbours if neighbours > 0 else ALL
     return [dict.fromkeys(hop, bound) if isinstance(hop, dict) else bound for hop in params.hops]
+
+
+def check_reach(log: Path, live: Live) -> None:
+    """Refuse a snapshot that is older than the log's beginning: what happened in between is nowhere.
+
+    Raises:
+        UserError: telling both moments.
+    """
+    first, event = next(read_log(log, 0), (0, {}))
+    if first > 0 and "time" in event:
+        begins = moment(event["time"], live.graph.clock)
+        if begins > live.graph.as_of:
+            told = text(begins, live.graph.clock), text(live.graph.as_of, live.graph.clock)
+            raise UserError(f"{log}: begins at {told[0]}, the snapshot ends at {told[1]}: take a newer snapshot")
 
 
 class Counted:

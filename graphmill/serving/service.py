@@ -1,6 +1,7 @@
 """gRPC of the Open Inference Protocol: KServe's service, with readiness, deadlines and refusals that tell why."""
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from functools import wraps
@@ -17,6 +18,8 @@ from graphmill.serving.model import GraphModel, deadline_after
 from graphmill.serving.remote_call import Infer
 from graphmill.serving.settings import Settings
 
+_LOG = logging.getLogger(__name__)
+
 Method = Callable[["Service", Any, Any], Awaitable[Any]]
 
 
@@ -30,6 +33,10 @@ def _told(method: Method) -> Method:
         except Failure as failure:
             metrics.FAILURES["grpc", failure.kind].inc()
             await context.abort(grpc.StatusCode[failure.kind.code], failure.reason)
+        except Exception:
+            _LOG.exception("a remote call: an error")
+            metrics.FAILURES["grpc", Kind.INTERNAL].inc()
+            await context.abort(grpc.StatusCode.INTERNAL, "an error of the server; its log has the details")
 
     return answer
 

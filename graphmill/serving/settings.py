@@ -46,7 +46,7 @@ class Settings(Section):
     """Events kept in the log although a compacted snapshot holds them: so far back can answers be computed again,
     and snapshots of the stages be taken over."""
     room_nodes: int = Field(default=4_000_000, ge=1_000)
-    """Room for new nodes of each type beside a snapshot; what is not used takes no memory but 4 bytes a node."""
+    """Room for new nodes of each type beside a snapshot; what is not used takes no memory."""
     room_edges: int = Field(default=64_000_000, ge=10_000)
     """Room for new edges of each relation, and for rows that grow, beside a snapshot; what is not used takes none."""
     model_name: str = Field(default="model", pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]{0,62}[A-Za-z0-9])?$")

@@ -30,6 +30,10 @@ class Edges:
     mean: Tensor
     """float32 ``[targets, edge inputs]``: the mean over each target's edges."""
 
+    def average(self, rows: Tensor) -> Tensor:
+        """Mean of each target's source rows, 0 where it has none: ``[targets, width]``."""
+        return mean_of(rows, self.row, self.pointer)
+
     def index(self) -> Tensor:
         """Source rows above target rows, as message passing wants them: int64 ``[2, edges]``."""
         count = (self.pointer[1:] - self.pointer[:-1]).long()

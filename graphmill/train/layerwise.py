@@ -16,6 +16,7 @@ from torch import Tensor
 from graphmill.features.inputs import Inputs
 from graphmill.graph.kernels import forget, merge
 from graphmill.graph.neighbours import all_before
+from graphmill.graph.runs import runs
 from graphmill.progress import track
 from graphmill.train.batches import Edges, block_edges
 from graphmill.train.network import Network
@@ -108,13 +109,7 @@ def _runs(weight: NDArray[np.int64], width: int, memory: int) -> Iterator[tuple[
         memory: bytes.
     """
     limit = min(max(memory // 2 // (4 * PER_ROW * width), 1), RUN)
-    weight = weight + np.arange(len(weight))
-    first = 0
-    while first < len(weight) - 1:
-        last = int(np.searchsorted(weight, weight[first] + limit, "right")) - 1
-        last = max(last, first + 1)
-        yield first, last
-        first = last
+    return runs(weight + np.arange(len(weight)), limit)
 
 
 def _encode(network: Network, inputs: Inputs, node: str, moment: int, memory: int) -> Tensor:
@@ -156,7 +151,7 @@ def _next(
     for name in names:
         weight += relations[name].indptr
     convolution = layer.convolution
-    slots = {name: np.full(len(sent[name]), -1, np.int32) for name in names if convolution.compact}
+    slots = {name: np.zeros(len(sent[name]), np.int32) for name in names if convolution.compact}
     result = None
     for first, last in track(list(_runs(weight, hidden[node].shape[1], memory)), f"inference {node}"):
         edges = {

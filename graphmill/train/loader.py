@@ -74,10 +74,9 @@ class Loader:
         if self.device.type == "cpu":
             return batch
         # a stream of its own, so that copies run beside the network; pinned memory, so that they need no processor
-        with torch.cuda.stream(torch.cuda.Stream(self.device)) as stream:  # type: ignore[no-untyped-call]
+        with torch.cuda.stream(torch.cuda.Stream(self.device)):  # type: ignore[no-untyped-call]
             moved = batch.map(lambda tensor: tensor.pin_memory().to(self.device, non_blocking=True))
             torch.cuda.current_stream(self.device).synchronize()
-        del stream
         return moved
 
     def _arrived(self, batch: Batch) -> Batch:

@@ -1,5 +1,6 @@
 """What computes a score: trees, or a network in numba or ONNX Runtime, by what the model folder carries."""
 
+from graphmill.errors import UserError
 from graphmill.graph.store import Graph
 from graphmill.model import NETWORKS, Model
 from graphmill.serving.engines import describe, sage
@@ -23,4 +24,8 @@ def load(model: Model, name: str, graph: Graph, split: int = 0, kind: str = "aut
         return describe.load(model, name, split, graph)
     if kind != "onnx" and name in sage.KINDS:
         return sage.load(model, split, graph)
-    raise NotImplementedError
+    if kind == "numba":
+        raise UserError(f"engine numba computes {', '.join(sage.KINDS)} and trees, not {name}; take onnx or auto")
+    from graphmill.serving.engines import onnx  # loads ONNX Runtime
+
+    return onnx.load(model, split)

@@ -1,12 +1,13 @@
 """The columns that control models see, from a gathered neighbourhood: as ``train.neighbourhood`` makes them."""
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from graphmill.graph.mean import means
+from graphmill.graph.store import Graph
 from graphmill.model import Model
 from graphmill.serving.engines.trees import Forest
 from graphmill.serving.gathered import Engine, Gathered
@@ -14,68 +15,125 @@ from graphmill.serving.gathered import Engine, Gathered
 Matrix = NDArray[np.float32]
 
 
-@dataclass
 class TreeEngine(Engine):
     """Trees on the seed's own columns, and on the means over its neighbourhood.
 
     Args:
         forest: the trees.
         own: so many dense inputs of the seeds are their columns; what follows is their state.
-        kind: number of the seeds' type.
-        incoming: the relations into each type, by number, in the schema's order.
+        graph: whose types and relations the batches are numbered by.
         neighbourhood: whether the trees see more than the seed's own columns.
     """
 
-    forest: Forest
-    own: int
-    kind: int
-    incoming: list[list[int]]
-    neighbourhood: bool
-    hidden: int = 0
-    _steps: dict[tuple[int, int], int] = field(default_factory=dict)
+    hidden = 0
+
+    def __init__(self, forest: Forest, own: int, graph: Graph, neighbourhood: bool) -> None:
+        types, relations = list(graph.nodes), list(graph.relations)
+        self._forest, self._own, self._neighbourhood = forest, own, neighbourhood
+        self._kind = types.index(graph.task.node)
+        into = [[relations.index(item) for item in graph.incoming(kind)] for kind in types]
+        self._incoming = np.full((len(types), max(map(len, into), default=0)), -1, np.int64)
+        for kind, found in enumerate(into):
+            self._incoming[kind, : len(found)] = found
+        self._widths = self._step = np.empty((0, 0), np.int64)
+        self._room = np.empty(0, np.float32)
 
     def forward(self, batch: Gathered) -> tuple[Matrix, NDArray[np.float64]]:
         """No embeddings float32 ``[seeds, 0]``, and raw scores float64 ``[seeds]``."""
         matrix = self.columns(batch)
-        return np.empty((len(matrix), 0), np.float32), self.forest.score(matrix)
+        return np.empty((len(matrix), 0), np.float32), self._forest.score(matrix)
 
     def columns(self, batch: Gathered) -> Matrix:
-        """What the trees see: float32 ``[seeds, columns]``."""
-        if not self.neighbourhood:
-            dense, codes = batch.rows(0, self.kind)
-            return np.concatenate([dense[:, : self.own], codes.astype(np.float32)], axis=1)
-        if not self._steps:  # the plan is the same for every batch
-            self._steps = {(depth, relation): step for step, (depth, relation) in enumerate(batch.steps.tolist())}
-        return self._described(batch, 0, self.kind, {})
+        """What the trees see: float32 ``[seeds, columns]``, good until the next call."""
+        if not self._neighbourhood:
+            dense, codes = batch.rows(0, self._kind)
+            return np.concatenate([dense[:, : self._own], codes.astype(np.float32)], axis=1)
+        if not len(self._widths):  # the plan is the same for every batch
+            self._widths, self._step = self._planned(batch)
+        rows = np.maximum(batch.counts, 0) * self._widths
+        starts = np.cumsum(rows).reshape(rows.shape) - rows
+        if rows.sum() > len(self._room):
+            self._room = np.empty(2 * int(rows.sum()), np.float32)
+        describe(
+            batch.counts, batch.dense_at, batch.codes_at, batch.blocks, batch.ends, batch.widths, batch.edge_widths,
+            batch.narrow, batch.dense, batch.codes, batch.edge_inputs, self._incoming, self._step, self._widths,
+            starts, self._room,
+        )  # fmt: skip
+        first, count = int(starts[0, self._kind]), int(batch.counts[0, self._kind])
+        width = int(self._widths[0, self._kind])
+        return self._room[first : first + count * width].reshape(count, width)
 
-    def _described(self, batch: Gathered, depth: int, kind: int, done: dict[tuple[int, int], Matrix]) -> Matrix:
-        """Columns of every node of a type at a depth: its own, then the means over each relation into it."""
-        if (depth, kind) in done:
-            return done[depth, kind]
-        dense, codes = batch.rows(depth, kind)
-        parts: list[Any] = [dense, codes.astype(np.float32)] if codes.shape[1] else [dense]
-        if depth + 1 < len(batch.counts):
-            for relation in self.incoming[kind]:
-                below = self._described(batch, depth + 1, int(batch.ends[relation, 0]), done)
-                pointer, row, inputs = batch.edges(self._steps[depth, relation])
-                parts += [_mean(below, row, pointer), _mean(inputs, np.arange(len(row), dtype=np.int32), pointer)]
-        done[depth, kind] = np.concatenate(parts, axis=1) if len(parts) > 1 else np.array(dense)
-        return done[depth, kind]
+    def _planned(self, batch: Gathered) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Columns of each type at each depth ``[depths + 1, types]``, and the step of each depth and relation."""
+        depths, types = batch.counts.shape
+        step = np.full((depths, len(batch.relations)), -1, np.int64)
+        for place, (depth, relation) in enumerate(batch.steps.tolist()):
+            step[depth, relation] = place
+        widths = np.zeros((depths, types), np.int64)
+        for depth in reversed(range(depths)):
+            for kind in range(types):
+                widths[depth, kind] = batch.widths[kind].sum()
+                for relation in self._incoming[kind].tolist() if depth + 1 < depths else []:
+                    if relation >= 0:
+                        source = batch.ends[relation, 0]
+                        widths[depth, kind] += widths[depth + 1, source] + batch.edge_widths[relation]
+        return widths, step
 
 
-def _mean(matrix: Matrix, row: NDArray[np.int32], pointer: NDArray[np.int32]) -> Matrix:
-    out = np.empty((len(pointer) - 1, matrix.shape[1]), np.float32)
-    if matrix.shape[1]:
-        means(matrix, row, pointer, np.nan, out)
-    return out
+@njit(cache=True, nogil=True)
+def describe(
+    counts: Any, dense_at: Any, codes_at: Any, blocks: Any, ends: Any, widths: Any, edge_widths: Any, narrow: Any,
+    dense: Any, codes: Any, edge_inputs: Any, incoming: Any, step: Any, columns: Any, starts: Any, out: Any,
+) -> None:  # fmt: skip
+    """Columns of every node at every depth: its own, then the means over each relation into it, deepest first.
+
+    What comes before ``incoming`` is as in ``Gathered``. Then: int64 ``[types, most]``, the relations into each type,
+    -1 behind the last; int64 ``[depths + 1, relations]``, ``[depths + 1, types]`` and ``[depths + 1, types]``: the
+    step of each relation, the number of columns, and where they begin in ``out`` float32.
+    """
+    depths, types = counts.shape
+    for depth in range(depths - 1, -1, -1):
+        for kind in range(types):
+            count, width = counts[depth, kind], columns[depth, kind]
+            if count <= 0:
+                continue
+            rows = out[starts[depth, kind] : starts[depth, kind] + count * width].reshape(count, width)
+            at = _own(rows, dense[dense_at[depth, kind] :], codes[codes_at[depth, kind] :], widths[kind])
+            if depth + 1 == depths:
+                continue
+            for place in range(incoming.shape[1]):
+                relation = incoming[kind, place]
+                if relation < 0:
+                    break
+                first, begin, edges, inputs = blocks[step[depth, relation]]
+                pointer, row = narrow[first : first + count + 1], narrow[begin : begin + edges]
+                source, below = ends[relation, 0], columns[depth + 1, ends[relation, 0]]
+                many = max(counts[depth + 1, source], 0)
+                start = starts[depth + 1, source]
+                means(out[start : start + many * below].reshape(many, below), row, pointer, np.nan,
+                      rows[:, at : at + below])  # fmt: skip
+                at += below
+                own = edge_widths[relation]
+                if own:
+                    means(edge_inputs[inputs : inputs + edges * own].reshape(edges, own), np.arange(edges), pointer,
+                          np.nan, rows[:, at : at + own])  # fmt: skip
+                    at += own
 
 
-def load(model: Model, name: str, split: int, graph: Any) -> TreeEngine:
+@njit(cache=True, nogil=True)
+def _own(rows: Any, dense: Any, codes: Any, widths: Any) -> Any:
+    """Dense inputs, then codes; how many columns that are."""
+    for i in range(len(rows)):
+        for column in range(widths[0]):
+            rows[i, column] = dense[i * widths[0] + column]
+        for column in range(widths[1]):
+            rows[i, widths[0] + column] = codes[i * widths[1] + column]
+    return widths[0] + widths[1]
+
+
+def load(model: Model, name: str, split: int, graph: Graph) -> TreeEngine:
     """A control model of a model folder, for a graph."""
-    types, relations = list(graph.nodes), list(graph.relations)
-    node = graph.task.node
-    names = sum((item.names() for item in model.transforms(split)["nodes"][node] if item.kind != "embedding"), [])
-    return TreeEngine(
-        Forest.read(model.trees(name, split), f"{model.path}/{name}"), len(names), types.index(node),
-        [[relations.index(item) for item in graph.incoming(kind)] for kind in types], name != "features_only",
-    )  # fmt: skip
+    columns = model.transforms(split)["nodes"][graph.task.node]
+    own = sum(len(item.names()) for item in columns if item.kind not in ("embedding", "skip"))
+    forest = Forest.read(model.trees(name, split), f"{model.path}/{name}")
+    return TreeEngine(forest, own, graph, name != "features_only")

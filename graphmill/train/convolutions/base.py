@@ -42,6 +42,11 @@ class Convolution(nn.Module):
         """
         raise NotImplementedError
 
+    def listed(self, own: dict[str, Tensor], sent: dict[str, Tensor], edges: dict[str, Edges]) -> dict[str, Tensor]:
+        """The same as ``forward``, by operators that ONNX has; kinds whose layers have others say it anew."""
+        found: dict[str, Tensor] = self.forward(own, sent, edges)
+        return found
+
     def ordered(self, edges: dict[str, Edges]) -> list[str]:
         """The relations here in the order of the architecture; one without an edge counts too: layers have biases."""
         return [name for name in self.relations if name in edges]

@@ -44,3 +44,17 @@ class Rgcn(Convolution):
             total = {node: total[node] + heard[begin[node] : begin[node] + len(own[node])] for node in own}
         found: dict[str, Tensor] = self.edges(total, edges)
         return found
+
+    def listed(self, own: dict[str, Tensor], sent: dict[str, Tensor], edges: dict[str, Edges]) -> dict[str, Tensor]:
+        """The same as ``forward``: the layer picks each relation's edges by a mask, which a fixed graph cannot."""
+        layer, width = self.neighbours, next(iter(own.values())).shape[1]
+        weight = layer.weight
+        if layer.num_bases is not None:
+            weight = (layer.comp @ weight.view(layer.num_bases, -1)).view(-1, width, width)
+        total = {node: self.own[node](rows) for node, rows in own.items()}
+        for name in self.ordered(edges):
+            target = self.relations[name][1]
+            heard = edges[name].average(sent[name]) @ weight[list(self.relations).index(name)]
+            total[target] = total[target] + heard
+        found: dict[str, Tensor] = self.edges(total, edges)
+        return found

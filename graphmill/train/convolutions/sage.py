@@ -8,7 +8,6 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from graphmill.train.aggregate import mean_of
 from graphmill.train.batches import Edges
 from graphmill.train.convolutions.base import Convolution, EdgeMeans, Relations, module_name
 
@@ -48,7 +47,7 @@ class Sage(Convolution):
         """The targets' next rows."""
         total = {node: self.own[node](rows) for node, rows in own.items()}
         for name in self.ordered(edges):
-            mean = mean_of(sent[name], edges[name].row, edges[name].pointer)
+            mean = edges[name].average(sent[name])
             target = self.relations[name][1]
             if self.late:
                 total[target] = total[target] + mean

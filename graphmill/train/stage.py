@@ -1,0 +1,127 @@
+"""The work of stage `train`, split by split."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+
+from graphmill import artifact, lineage
+from graphmill.drift import profile
+from graphmill.errors import UserError
+from graphmill.features.inputs import Inputs
+from graphmill.features.store import Features
+from graphmill.graph.store import Graph
+from graphmill.model import split_folder
+from graphmill.progress import say
+from graphmill.train import calibration, controls, loop
+from graphmill.train.checkpoint import Checkpoints
+from graphmill.train.examples import labels, part
+from graphmill.train.export import export
+from graphmill.train.params import Params
+from graphmill.train.winner import choose
+
+Scores = NDArray[np.float64]
+
+
+def run(graph: str | Path, features: str | Path, model: str | Path, params: Params) -> None:
+    """Train on every split and write the model folder; a killed run resumes at its last epoch.
+
+    Raises:
+        UserError: for altered inputs, a GPU that is not there, training that diverges.
+    """
+    torch.set_num_threads(params.threads)
+    network_graph, found = Graph.open(graph), Features.open(features)
+    if found.split_count == 0:
+        raise UserError(f"{features}: written with features.fit: false, for scoring alone; write them again to train")
+    names = [params.model.kind, *controls.NAMES]
+    identity = {"graph": network_graph.artifact.digest, "features": found.artifact.digest, "params": params.canonical()}
+    checkpoints = Checkpoints(Path(model), identity)
+    with artifact.write(model, "model") as draft:
+        results = [
+            _train_split(network_graph, found, split, draft.folder, params, checkpoints)
+            for split in range(found.split_count)
+        ]
+        validation = {name: [result[name]["validation"] for result in results] for name in names}
+        task = network_graph.task
+        winner = choose([*controls.NAMES, params.model.kind], results, task.metric, params.seed)
+        draft.manifest |= {
+            "names": names,
+            "winner": winner,
+            "splits": found.split_count,
+            "metric": task.metric,
+            "task": task.canonical(),
+            "schema": network_graph.schema.canonical(),
+            "parameters": params.canonical(),
+            "architecture": results[0]["architecture"],
+            "relations": list(network_graph.relations),
+            "validation": validation,
+            "calibration": {name: [list(result[name]["calibration"]) for result in results] for name in names},
+            "threshold": {name: [result[name]["threshold"] for result in results] for name in names},
+        }
+        first = results[0][winner]
+        _profile(network_graph, found, draft.folder, first["scores"], first["threshold"])
+        inputs = {"graph": network_graph.artifact, "features": found.artifact}
+        draft.lineage = lineage.record("train", {"train": params.canonical()}, inputs)
+    checkpoints.clear()
+    judged = ", ".join(f"{name} {np.mean(validation[name]):.4f}" for name in names)
+    say(f"train: {winner} wins; {task.metric} on the validation part: {judged}")
+
+
+def _train_split(
+    graph: Graph, features: Features, split: int, folder: Path, params: Params, checkpoints: Checkpoints
+) -> dict[str, Any]:
+    """Fit the three models of one split, write their files, and judge them on the validation part."""
+    target = split_folder(folder, split, features.split_count)
+    target.mkdir(exist_ok=True)
+    inputs = Inputs(graph, features, features.transforms(split))
+    train, validation = (part(features.examples, split, name) for name in ("train", "validation"))
+    network, curve = loop.fit(inputs, train, validation, params, checkpoints, f"split_{split}")
+    save_file(
+        {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()},
+        target / "weights.safetensors",
+    )
+    export(network, graph, params.hops, target / "network.onnx")
+    pd.DataFrame(curve).to_csv(target / "learning_curve.csv", index=False)
+    document = {"transforms": features.manifest["transforms"][split]}
+    (target / "features.json").write_text(artifact.to_json(document), encoding="utf-8")
+    result: dict[str, Any] = {"architecture": network.shape.canonical()}
+    result[params.model.kind] = _judge(graph, validation, _network_scores(network, inputs, validation, params))
+    for name in controls.NAMES:
+        models = controls.train(name, inputs, train, validation, params)
+        controls.save(models, target, name)
+        result[name] = _judge(graph, validation, controls.score_examples(name, models, inputs, validation, params))
+    return result
+
+
+def _network_scores(network: Any, inputs: Inputs, examples: pd.DataFrame, params: Params) -> Scores:
+    from graphmill.predict import network_logits  # predict imports this package
+
+    return network_logits(network, inputs, examples, params)
+
+
+def _judge(graph: Graph, validation: pd.DataFrame, scores: Scores) -> dict[str, Any]:
+    label = labels(validation)
+    fitted = calibration.fit(label, scores)
+    probability = calibration.apply(scores, fitted)
+    return {
+        "validation": loop.judge(graph.task.metric, label, scores),
+        "calibration": fitted,
+        "threshold": calibration.threshold(label, probability),
+        "scores": (validation, probability),
+    }
+
+
+def _profile(
+    graph: Graph, features: Features, folder: Path, judged: tuple[pd.DataFrame, Scores], threshold: float
+) -> None:
+    """The reference that drift compares with: held-out scores only, those of the training part flatter."""
+    validation, scores = judged
+    everything = np.full(len(features.examples), np.nan)
+    places = np.flatnonzero((features.examples["split_0"] == "validation") & features.examples["label"].notna())
+    assert len(places) == len(validation)
+    everything[places] = scores
+    profile.write(folder, graph, features, everything, threshold)

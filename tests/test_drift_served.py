@@ -1,0 +1,52 @@
+"""Stage drift reads the predictor's log: what was served is not scored again."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from graphmill import drift, predict
+from graphmill.drift import served
+from graphmill.errors import UserError
+from graphmill.graph.store import Graph
+from graphmill.model import Model
+
+
+def log(folder, **columns):
+    count = len(columns["key"])
+    frame = pd.DataFrame({"node": "payment", "answered_at": np.arange(count, dtype=float), "model": "m", **columns})
+    folder.mkdir(exist_ok=True)
+    frame.to_parquet(folder / f"predictions-{len(list(folder.iterdir()))}.parquet")
+
+
+def test_the_newest_answer_of_this_model_at_that_time_counts(tmp_path):
+    log(tmp_path / "log", key=["a", "a", "b", "c"], time=[5, 5, 5, 6], score=[0.1, 0.2, 0.3, 0.4])
+    log(tmp_path / "log", key=["b"], time=[5], score=[0.9], model="other")
+    (tmp_path / "log" / "predictions-broken.parquet").write_bytes(b"PAR1 not really")
+    found, unreadable = served.scores(
+        tmp_path / "log", "payment", "m", ["a", "b", "c", "d"], np.array([5, 5, 5, 5], np.int64)
+    )
+    np.testing.assert_array_equal(found, [0.2, 0.3, np.nan, np.nan])
+    assert len(unreadable) == 1 and unreadable[0].startswith("predictions-broken.parquet: ")
+
+
+def test_an_empty_log_serves_nothing_and_a_missing_one_is_told(tmp_path):
+    assert np.isnan(served.scores(tmp_path, "payment", "m", ["a"], np.array([1]))[0]).all()
+    with pytest.raises(UserError, match="no folder of a prediction log"):
+        served.scores(tmp_path / "none", "payment", "m", ["a"], np.array([1]))
+
+
+def test_served_scores_stand_in_for_scoring(tmp_path, tiny_run, monkeypatch):
+    root = tiny_run / "artifacts"
+    model, graph = Model.open(root / "model"), Graph.open(root / "graph")
+    frame = pd.DataFrame({"key": graph.key("payment"), "time": graph.node_time("payment")})
+    digest = model.artifact.digest[:16]
+    log(tmp_path / "log", key=frame["key"], time=frame["time"], score=np.full(len(frame), 0.999), model=digest)
+
+    def never(*arguments):
+        raise AssertionError("scored again")
+
+    monkeypatch.setattr(predict, "score", never)
+    params = drift.Params(predictions=str(tmp_path / "log"))
+    drift.run(root / "model", root / "graph", root / "features", tmp_path / "report", params)
+    profile = (tmp_path / "report" / "profile.json").read_text()
+    assert '"above":1.0' in profile.replace(" ", "")
