@@ -109,7 +109,8 @@ class Hidden:
 def open(folder: Path, model: Model, live: Live, base: Path, snapshot: str, newest: int, age: int) -> Hidden | None:
     """The rows that stage `score` wrote, without those of nodes that were touched since.
 
-    Ids mean other nodes in another snapshot: rows over one that is no longer served are left alone.
+    Nothing, and a warning, where they are of another model or snapshot than is served: a cache never stands in the
+    way of a new snapshot.
 
     Args:
         folder: the predictions.
@@ -121,17 +122,21 @@ def open(folder: Path, model: Model, live: Live, base: Path, snapshot: str, newe
         age: how old a row may be, clock units.
 
     Raises:
-        UserError: when there are none, they are altered, or another model made them.
+        UserError: when there are none, or they are altered.
     """
     found = artifact.read(folder, "predictions")
     told = found.manifest.get("hidden")
     if told is None:
         raise UserError(f"{folder}: has no hidden rows; run stage score with score.hidden: float32 or int8")
-    if found.manifest["model"] != model.artifact.digest:
-        raise UserError(f"{folder}: its hidden rows are of another model; run stage score again")
-    if told["snapshot"] != snapshot:
-        LOG.warning("%s: its hidden rows are of another snapshot, none is read; run stage score, then reload", folder)
-        return None
+    for part, given, served in (
+        ("model", found.manifest["model"], model.artifact.digest),
+        ("snapshot", told["snapshot"], snapshot),
+    ):
+        if given != served:
+            LOG.warning(
+                "%s: its hidden rows are of another %s: none is read; run stage score, then reload", folder, part
+            )
+            return None
     rows = {node: _read(folder, live, node, told) for node in told["nodes"]}
     for node, item in rows.items():
         item.touch(_different(live, base, node), newest)
