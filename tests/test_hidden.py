@@ -25,8 +25,10 @@ from graphmill.serving.live.apply import apply
 from graphmill.serving.live.compact import compact
 from graphmill.serving.log import Log
 from graphmill.serving.nearby import Nearby
+from graphmill.serving.predictor import LivePredictor
 from graphmill.serving.reader import Reader
 from graphmill.serving.scorer import Scorer
+from graphmill.serving.settings import Settings
 from graphmill.train import layerwise
 from graphmill.train.network import Network
 from tests.test_scorer import happened, payment
@@ -159,6 +161,11 @@ def test_an_event_that_touches_a_node_makes_its_row_be_computed(world):
     assert looked(lambda: ask(near, now, *asked)) == (0, 2)
     assert ask(near, now, *asked) == pytest.approx(ask(plain, now, *asked), abs=1e-5) != pytest.approx(stale, abs=1e-3)
     assert looked(lambda: ask(near, now, *asked)) == (2, 0)
+    near.nearby.hidden.touch(change)
+    while near.renew(now - HOUR):
+        pass
+    assert looked(lambda: ask(near, now, *asked)) == (2, 0)  # computed between questions
+    assert ask(near, now, *asked) != pytest.approx(stale, abs=1e-3)
 
 
 def test_a_row_from_before_an_event_is_not_kept(world):
@@ -229,7 +236,32 @@ def test_compaction_and_the_log_make_touched_rows_new(world, tmp_path):
         assert {key for key, moment in moments.items() if moment != as_of} == set(touched)
         assert {moments[key] for key in touched} == {found.newest + 1}
     found.apply(6, [happened(payment(7, at="2025-05-01T08:00:00"))])
-    assert int(found.scorer.nearby.hidden.rows["customer"].moment[found.live.keys["customer"]["c007"]]) == hidden.NONE
+    rows, place = found.scorer.nearby.hidden.rows["customer"], found.live.keys["customer"]["c007"]
+    assert rows.moment[place] == hidden.NONE
+    while found.renew():
+        pass
+    assert rows.moment[place] == found.newest + 1
+
+
+def test_a_server_computes_touched_rows_between_questions(world, tmp_path):
+    settings = Settings(model=str(world / "model"), graph=world, state=tmp_path, hidden=world / "float32",
+                        room_nodes=1_000, room_edges=20_000)  # fmt: skip
+    predictor = LivePredictor(settings)
+
+    async def live():
+        await predictor.start()
+        await predictor.accept([happened(payment(5, at="2025-05-01T08:00:00"))])
+        waiting = predictor._served.scorer.nearby.hidden.waiting
+        assert waiting["customer"] and waiting["terminal"]
+        async with asyncio.timeout(60):
+            while any(waiting.values()):
+                await asyncio.sleep(0.01)
+        now = [Instance(**payment(5, id="x", at="2025-05-01T09:00:00"))]
+        found = looked(lambda: predictor.answer(now, Options()))
+        await predictor.stop()
+        return found
+
+    assert asyncio.run(live()) == (2, 0)
 
 
 def test_who_cannot_use_stored_rows_is_told(world, tiny_run, tmp_path, caplog):

@@ -1,7 +1,6 @@
 """Stored hidden rows of nodes that a question's node hears from: which may be read when, and their renewal."""
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,8 @@ from graphmill.serving.live.store import Live
 LOG = logging.getLogger(__name__)
 NONE = ALWAYS
 """The moment of a row that is not there: too old for every question."""
-TOGETHER = 1_024
-"""Rows renewed at once."""
+TOGETHER = 64
+"""Rows computed at once between two requests: a millisecond or two."""
 NOTHING = np.empty((0, 0), np.float32)
 
 
@@ -77,6 +76,7 @@ class Hidden:
 
     def __init__(self, rows: dict[str, Rows], age: int) -> None:
         self.rows, self.age = rows, age
+        self.waiting: dict[str, set[int]] = {node: set() for node in rows}
 
     def find(
         self, node: str, ids: NDArray[np.int32], times: NDArray[np.int64], out: NDArray[np.float32]
@@ -93,17 +93,22 @@ class Hidden:
             self.rows[node].keep(ids, times, found, now)
 
     def touch(self, change: Change) -> None:
-        """Forget the rows of nodes that a change gave edges or other columns."""
+        """Forget the rows of nodes that a change gave edges or other columns; they wait to be computed again."""
         for node, ids in change.touched.items():
             if node in self.rows and ids:
-                self.rows[node].touch(np.fromiter(ids, np.int64, len(ids)), change.newest)
+                self.forget(node, np.fromiter(ids, np.int64, len(ids)), change.newest)
 
-    def lacking(self, live: Live) -> Iterator[tuple[str, NDArray[np.int32]]]:
-        """Nodes without a row, a few at a time."""
-        for node, rows in self.rows.items():
-            ids = np.flatnonzero(rows.moment[: live.count(node)] == NONE).astype(np.int32)
-            for first in range(0, len(ids), TOGETHER):
-                yield node, ids[first : first + TOGETHER]
+    def forget(self, node: str, ids: NDArray[np.int64], newest: int) -> None:
+        """Forget the rows of nodes that events up to ``newest`` touched."""
+        self.rows[node].touch(ids, newest)
+        self.waiting[node].update(ids.tolist())
+
+    def take(self) -> tuple[str, NDArray[np.int32]] | None:
+        """A few nodes of one type that wait for a row, no longer waiting; None where there is none."""
+        for node, ids in self.waiting.items():
+            if ids:
+                return node, np.array([ids.pop() for _ in range(min(len(ids), TOGETHER))], np.int32)
+        return None
 
 
 def open(folder: Path, model: Model, live: Live, base: Path, snapshot: str, newest: int, age: int) -> Hidden | None:
@@ -137,10 +142,10 @@ def open(folder: Path, model: Model, live: Live, base: Path, snapshot: str, newe
                 "%s: its hidden rows are of another %s: none is read; run stage score, then reload", folder, part
             )
             return None
-    rows = {node: _read(folder, live, node, told) for node in told["nodes"]}
-    for node, item in rows.items():
-        item.touch(_different(live, base, node), newest)
-    return Hidden(rows, age)
+    hidden = Hidden({node: _read(folder, live, node, told) for node in told["nodes"]}, age)
+    for node in hidden.rows:
+        hidden.forget(node, _different(live, base, node), newest)
+    return hidden
 
 
 def _read(folder: Path, live: Live, node: str, told: dict[str, Any]) -> Rows:
@@ -163,14 +168,14 @@ def _filled(array: NDArray[np.int64], more: int) -> NDArray[np.int64]:
 
 
 def _different(live: Live, base: Path, node: str) -> NDArray[np.int64]:
-    """Nodes of the stages' snapshot that have more edges or other columns now: edges never go."""
+    """Nodes that have more edges or other columns than in the stages' snapshot, or came after it: edges never go."""
     before = np.load(base / "features" / "nodes" / f"{node}.npy", mmap_mode="r")
     now = live.matrix(f"nodes/{node}")[: len(before)]
     different = ((now != before) & ~(np.isnan(now) & np.isnan(before))).any(axis=1)
     for name in live.into[node]:
         edges, rows = np.diff(np.load(base / "graph" / name / "indptr.npy", mmap_mode="r")), live.rows[name]
         different |= rows.last[: len(edges)] - rows.first[: len(edges)] != edges
-    return np.flatnonzero(different)
+    return np.concatenate([np.flatnonzero(different), np.arange(len(before), live.count(node))])
 
 
 @njit(cache=True, nogil=True)

@@ -11,7 +11,6 @@ from graphmill.serving import metrics
 from graphmill.serving.engines.sage import SageEngine
 from graphmill.serving.gathered import Engine
 from graphmill.serving.hidden import Hidden
-from graphmill.serving.live.store import Live
 from graphmill.serving.reader import Reader, Timer
 
 
@@ -67,12 +66,16 @@ class Nearby:
         spent.tell(timer)
         return found
 
-    def renew(self, live: Live, moment: int) -> None:
-        """Compute the rows of all nodes that lack one, as of a moment."""
-        for node, ids in self.hidden.lacking(live):
-            kinds = [self._far.types[kind] for kind in self._far.kinds]
-            counts, times = [len(ids) if kind == node else 0 for kind in kinds], np.full(len(ids), moment)
-            self.hidden.keep(node, ids, times, self._engine.rows(self._far.read_types(counts, ids, times)), moment)
+    def renew(self, moment: int) -> bool:
+        """Compute a few of the rows that wait for it, as of a moment; whether there were any."""
+        found = self.hidden.take()
+        if found is None:
+            return False
+        node, ids = found
+        counts = [len(ids) if self._far.types[kind] == node else 0 for kind in self._far.kinds]
+        times = np.full(len(ids), moment)
+        self.hidden.keep(node, ids, times, self._engine.rows(self._far.read_types(counts, ids, times)), moment)
+        return True
 
     def _compute(
         self, missed: list[tuple[Any, Any, Any]], ready: NDArray[np.float32], now: int, spent: "_Spent"

@@ -140,11 +140,12 @@ class Scorer:
             timer("network", time.perf_counter() - start)
         return found
 
-    def renew(self, moment: int) -> None:
-        """Compute the stored rows that are lacking, as of a moment."""
-        if self.nearby is not None:
-            self._know()
-            self.nearby.renew(self.live, moment)
+    def renew(self, moment: int) -> bool:
+        """Compute a few stored rows that are lacking, as of a moment; whether there were any."""
+        if self.nearby is None:
+            return False
+        self._know()
+        return self.nearby.renew(moment)
 
     def _know(self) -> None:
         counts = [len(names) for names in self.live.names.values()]

@@ -63,6 +63,10 @@ class Served:
         self.heard = time.monotonic()
         return change
 
+    def renew(self) -> bool:
+        """Compute a few of the stored rows that events touched; whether there were any."""
+        return self.scorer.renew(seen(self.live, self.newest))
+
     def version(self) -> GraphVersion:
         """What its answers are computed from."""
         return GraphVersion(self.base, self.offset, self.staleness())
@@ -129,10 +133,9 @@ def load(
     params = Params.parse(model.parameters, "train")
     fanouts = fanouts_of(model, live, params, neighbours)
     base, stored = snapshot.version(graph), None
-    seen = min(newest + 1, now(live, newest))  # as of then a row holds all that happened, whatever an event claims
     if predictions is not None:
         units = age * SECOND if live.graph.clock == "timestamp" else age
-        stored = hidden.open(predictions, model, live, graph, base, seen - 1, units)
+        stored = hidden.open(predictions, model, live, graph, base, seen(live, newest) - 1, units)
     scorer = Scorer(
         model,
         engines.load(model, model.winner, live.graph.only(model.relations), 0, engine),
@@ -142,13 +145,20 @@ def load(
         params.seed,
         stored,
     )
-    scorer.renew(seen)
     warm(scorer, live)
-    return Served(
+    served = Served(
         model, scorer, live, folder, base, opened, offset, newest,
         sum(facts["edges"] for facts in live.graph.artifact.manifest["relations"].values()),
         sum(live.graph.nodes.values()),
     )  # fmt: skip
+    while served.renew():
+        pass
+    return served
+
+
+def seen(live: Live, newest: int) -> int:
+    """The moment as of which all that happened is seen, not later than now, whatever an event claims."""
+    return min(newest + 1, now(live, newest))
 
 
 def fanouts_of(model: Model, live: Live, params: Params, neighbours: int) -> list[Fanout]:
