@@ -29,6 +29,8 @@ from graphmill.serving.stream import Stream
 LOG = logging.getLogger(__name__)
 WATCH = 10.0
 """Seconds between looks at the snapshot's folder, and at how much came beside it."""
+RENEW = 0.1
+"""Seconds between looks for stored rows that events touched: a node of many events is computed once for all of them."""
 
 
 class LivePredictor:
@@ -186,7 +188,7 @@ class LivePredictor:
         settings = self._settings
         return load(
             self._model, settings.graph, settings.state, settings.room_nodes, settings.room_edges,
-            settings.neighbours, settings.engine,
+            settings.neighbours, settings.engine, None, settings.hidden, settings.hidden_age,
         )  # fmt: skip
 
     def _tidy(self, kept: Path) -> None:
@@ -212,6 +214,13 @@ class LivePredictor:
             except UserError as error:
                 LOG.error("the snapshot stays as it is: %s", error)
 
+    async def _renew(self) -> None:
+        """Compute the stored rows that events touched, a few at a time, between requests."""
+        while True:
+            await asyncio.sleep(RENEW)
+            while self._trouble is None and self._ready().renew():
+                await asyncio.sleep(0)
+
     # --- life
 
     async def start(self) -> None:
@@ -234,6 +243,8 @@ class LivePredictor:
             )
             self._record.start()
         self._tasks.append(asyncio.create_task(self._watch()))
+        if settings.hidden is not None:
+            self._tasks.append(asyncio.create_task(self._renew()))
         if settings.insecure_local:  # a person at a laptop
             lines = "\n\n".join(curls(self._ready().live, self.name, settings.http_port))
             say(f"{self.name} {self.version} is ready; ask it from another shell:\n\n{lines}\n")

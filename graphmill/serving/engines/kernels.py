@@ -61,17 +61,20 @@ def multiply_means(rows: Any, row: Any, pointer: Any, weights: Any, mean: Any, o
 def forward(
     counts: Any, dense_at: Any, codes_at: Any, steps: Any, blocks: Any, ends: Any, widths: Any, edge_widths: Any,
     narrow: Any, dense: Any, codes: Any, edge_inputs: Any, numbers: Any, encoders: Any, tables: Any, types: Any,
-    relations: Any, hidden: int, now: Any, then: Any,
+    relations: Any, hidden: int, ready: Any, now: Any, then: Any,
 ) -> Any:  # fmt: skip
-    """Embeddings of the seeds, in one of the two workspaces.
+    """Hidden rows of the seeds after all layers given, in one of the two workspaces.
 
     What comes before ``numbers`` is as in ``Gathered``. Then: float32, all weights, matrices as inputs by outputs;
     int64 ``[types, 5]``, ``[embedding tables, 3]``, ``[layers, types, 4]`` and ``[layers, relations, 2]``: where they
-    stand; the width of every layer; two float32 workspaces ``[rows of all frontiers, hidden]``.
+    stand; the width of every layer; float32 ``[layers - 1, rows at depth 1, hidden]``: the hidden rows there after
+    each layer, so that the batch ends there, or nothing; two float32 workspaces ``[rows of all frontiers, hidden]``.
     """
     place = np.zeros(counts.shape, np.int64)
-    used = 0
+    used = near = 0
     for depth in range(counts.shape[0]):
+        if depth == 1:
+            near = used
         for kind in range(counts.shape[1]):
             count = counts[depth, kind]
             place[depth, kind] = used
@@ -84,12 +87,14 @@ def forward(
             used += count
     scratch = np.empty((1, max(hidden, 1 + edge_widths.max() if len(edge_widths) else 1)), np.float32)
     for layer in range(len(types)):
-        for depth in range(counts.shape[0] - 1 - layer):
+        for depth in range(1 if len(ready) else counts.shape[0] - 1 - layer):
             for kind in range(counts.shape[1]):
                 if counts[depth, kind] > 0:
                     _step(layer, depth, kind, counts, steps, blocks, ends, edge_widths, narrow, edge_inputs, numbers,
                           types, relations, hidden, place, scratch, now, then)  # fmt: skip
         now, then = then, now
+        if layer < len(ready):
+            now[near:used] = ready[layer]
     return now
 
 
