@@ -1,5 +1,8 @@
 """Every engine computes what training computed, from what the predictor gathers."""
 
+import subprocess
+import sys
+
 import lightgbm
 import numpy as np
 import pytest
@@ -18,10 +21,12 @@ from graphmill.graph.sampler import Sampler
 from graphmill.graph.store import Graph
 from graphmill.model import Model
 from graphmill.serving import engines
+from graphmill.serving.engines.describe import TreeEngine
 from graphmill.serving.engines.onnx import OnnxEngine
 from graphmill.serving.engines.sage import SageEngine
 from graphmill.serving.engines.trees import Forest
 from graphmill.serving.reader import Reader
+from graphmill.train import neighbourhood
 from graphmill.train.batches import assemble
 from graphmill.train.export import export
 from graphmill.train.network import Network, architecture
@@ -139,6 +144,40 @@ def test_served_scores_are_those_of_batch_scoring(opened, name):
             np.testing.assert_allclose(np.concatenate(found), wanted, atol=1e-5)
 
 
+def test_the_columns_of_trees_are_those_of_training_to_the_last_bit(opened):
+    graph, features, model = opened
+    params = Params.parse(model.parameters, "train")
+    transforms = embedding(features.transforms(0), graph)
+    rows = features.examples.iloc[::5]
+    ids, times = rows["node"].to_numpy(np.int32), rows["time"].to_numpy(np.int64)
+    for name, hops in (("features_only", []), ("neighbour_trees", params.controls.fanouts)):
+        inputs = Inputs(graph, features, transforms)
+        wanted = neighbourhood.describe(name, inputs, rows, hops, params.recent, params.seed)
+        own = len(inputs.nodes["payment"].names)
+        engine = TreeEngine(Forest.read([], name), own, graph, name == "neighbour_trees")
+        reader = Reader(inputs, "payment", hops, params.recent, params.seed, graph.nodes)
+        reader.know(graph.nodes)
+        for count in BATCHES:
+            parts = [slice(first, first + count) for first in range(0, len(ids), count)]
+            found = [engine.columns(reader.read(ids[part], times[part])).copy() for part in parts]
+            np.testing.assert_array_equal(np.concatenate(found), wanted)
+    assert np.isnan(wanted).any()
+
+
+HEAVY = """
+import sys
+import graphmill.serving.engines, graphmill.serving.engines.onnx, graphmill.train.calibration
+import graphmill.train.neighbourhood, graphmill.train.params
+heavy = "torch torch_geometric lightgbm sklearn onnx onnxscript duckdb ibis kfp dvc".split()
+sys.exit(", ".join(name for name in heavy if name in sys.modules) or 0)
+"""
+
+
+def test_engines_and_what_they_share_with_training_load_nothing_heavy():
+    done = subprocess.run([sys.executable, "-c", HEAVY], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_an_engine_that_does_not_compute_a_kind_says_so(opened):
     graph, _, model = opened
     with pytest.raises(UserError, match="engine numba computes sage, mlp and trees, not gat; take onnx or auto"):
@@ -164,6 +203,8 @@ def test_trees_are_walked_as_lightgbm_walks_them(seed, missing):
     rows = np.concatenate(matrix)
     rows[np.random.default_rng(seed).random(rows.shape) < 0.05] = np.inf
     rows[np.random.default_rng(seed + 1).random(rows.shape) < 0.05] = -np.inf
+    rows[np.random.default_rng(seed + 2).random(rows.shape) < 0.05] = np.float32(1e-35)  # still counts as nothing
+    rows[np.random.default_rng(seed + 3).random(rows.shape) < 0.05] = np.nextafter(np.float32(1e-35), np.float32(1))
     wanted = np.mean([lightgbm.Booster(model_str=text).predict(rows, raw_score=True) for text in texts], axis=0)
     np.testing.assert_allclose(Forest.read(list(texts), "trees").score(rows), wanted, rtol=1e-12, atol=1e-12)
 
@@ -179,3 +220,14 @@ def test_trees_that_are_not_walked_are_refused():
     text = grown(1, {})[0]
     with pytest.raises(UserError, match="categorical splits or linear leaves"):
         Forest.read([text.replace("num_cat=0", "num_cat=1", 1)], "trees")
+    for word in ("num_tree_per_iteration=3", "num_tree_per_iteration=1\naverage_output"):
+        with pytest.raises(UserError, match="trees: is no model of boosted trees with one score"):
+            Forest.read([text.replace("num_tree_per_iteration=1", word, 1)], "trees")
+
+
+def test_rows_of_another_width_are_refused_not_read_beyond():
+    text, matrix = grown(1, {})
+    with pytest.raises(UserError, match="was trained on 5 columns, and the graph makes 3"):
+        Forest.read([text], "trees").score(matrix[:, :3])
+    with pytest.raises(UserError, match="different widths"):
+        Forest.read([text, text.replace("max_feature_idx=4", "max_feature_idx=5")], "trees")

@@ -58,7 +58,7 @@ class Exported(nn.Module):
         """Embeddings ``[seeds, hidden]`` and logits ``[seeds]``."""
         given = dict(zip(self.names, tensors, strict=True))
         nodes: list[dict[str, Any]] = []
-        for depth in range(1 + max([step[0] + 1 for step in self.steps], default=0)):
+        for depth in range(self.network.shape.layers + 1):  # relations may end before the layers do
             kinds = [node for node in self.network.shape.inputs if f"rows.{depth}.{node}" in given]
             nodes.append({node: self._rows(given, depth, node) for node in kinds})
         edges: list[dict[str, Edges]] = [{} for _ in nodes[1:]]

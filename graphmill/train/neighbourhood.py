@@ -5,6 +5,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from graphmill.features.inputs import Inputs
+from graphmill.graph.mean import means
 from graphmill.graph.sample import Block, Sample
 from graphmill.graph.sampler import Sampler
 from graphmill.progress import track
@@ -83,15 +84,7 @@ def _describe(inputs: Inputs, sample: Sample, depth: int, node: str, done: Descr
 
 def _mean(block: Block, matrix: Matrix, row: NDArray[np.int32] | None) -> Matrix:
     """Mean of each target's rows, NaN where it has none: trees know what to do with that."""
-    from torch import from_numpy
-
-    from graphmill.train.aggregate import mean_of
-
-    count = np.diff(block.pointer)
-    if matrix.shape[1] == 0 or len(matrix) == 0:
-        return np.full((len(count), matrix.shape[1]), np.nan, np.float32)
     place = np.arange(len(matrix), dtype=np.int32) if row is None else row
-    mean = mean_of(from_numpy(matrix), from_numpy(place), from_numpy(block.pointer))
-    result: Matrix = mean.numpy()
-    result[count == 0] = np.nan
-    return result
+    found = np.empty((len(block.pointer) - 1, matrix.shape[1]), np.float32)
+    means(matrix, place, block.pointer, np.nan, found)
+    return found

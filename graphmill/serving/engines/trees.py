@@ -12,8 +12,8 @@ CATEGORICAL, DEFAULT_LEFT = 1, 2
 """Bits of a split's decision type; the two above say what counts as missing."""
 NEVER, ZERO, NAN = range(3)
 """What counts as missing at a split."""
-NEARLY_ZERO = 1e-35
-"""LightGBM's kZeroThreshold."""
+NEARLY_ZERO = float(np.float32(1e-35))
+"""LightGBM's kZeroThreshold, a float there too: the nearest one lies above 1e-35."""
 
 
 class Forest(NamedTuple):
@@ -31,6 +31,10 @@ class Forest(NamedTuple):
     value: NDArray[np.float64]
     """Of each leaf."""
     bags: int
+    columns: int
+    """Of the rows that the trees were grown on; 0 without any tree."""
+    name: str
+    """What to call them in errors."""
 
     @classmethod
     def read(cls, models: list[str], name: str) -> "Forest":
@@ -43,6 +47,9 @@ class Forest(NamedTuple):
         Raises:
             UserError: for trees of a kind that is not walked here.
         """
+        columns = {_columns(text, name) for text in models}
+        if len(columns) > 1:
+            raise UserError(f"{name}: its bags were grown on rows of different widths; train the model again")
         trees = [tree for text in models for tree in _trees(text, name)]
         splits = [len(tree.get("split_feature", ())) for tree in trees]
         leaves = [len(tree["leaf_value"]) for tree in trees]
@@ -60,14 +67,32 @@ class Forest(NamedTuple):
             np.stack([joined("left_child", np.int32), joined("right_child", np.int32)], axis=1),
             joined("leaf_value", np.float64),
             len(models),
+            max(columns, default=0),
+            name,
         )
 
     def score(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Mean raw score (log odds) over the bags, 0 without any: float64 ``[n]``."""
+        """Mean raw score (log odds) over the bags, 0 without any: float64 ``[n]``.
+
+        Raises:
+            UserError: for rows that are narrower or wider than those that the trees were grown on.
+        """
+        if self.bags and matrix.shape[1] != self.columns:  # the walk looks at no border
+            told = f"was trained on {self.columns} columns, and the graph makes {matrix.shape[1]}"
+            raise UserError(f"{self.name}: {told}; serve it on the graph that it was trained on, or train it again")
         total = np.zeros(len(matrix))
         walk(self.roots, self.leaves, self.feature, self.threshold, self.decision, self.children, self.value, matrix,
              total)  # fmt: skip
         return total / max(self.bags, 1)
+
+
+def _columns(text: str, name: str) -> int:
+    """Width of the rows that a model was grown on, if it is one whose trees add up to a single score."""
+    head = text.partition("\nTree=")[0].splitlines()
+    facts = dict(line.split("=", 1) for line in head if "=" in line)
+    if "average_output" in head or facts.get("num_tree_per_iteration") != "1" or "max_feature_idx" not in facts:
+        raise UserError(f"{name}: is no model of boosted trees with one score, and no other kind is served")
+    return int(facts["max_feature_idx"]) + 1
 
 
 def _trees(text: str, name: str) -> list[dict[str, list[float]]]:

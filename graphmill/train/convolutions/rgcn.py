@@ -47,8 +47,8 @@ class Rgcn(Convolution):
 
     def listed(self, own: dict[str, Tensor], sent: dict[str, Tensor], edges: dict[str, Edges]) -> dict[str, Tensor]:
         """The same as ``forward``: the layer picks each relation's edges by a mask, which a fixed graph cannot."""
-        layer, width = self.neighbours, next(iter(own.values())).shape[1]
-        weight = layer.weight
+        layer = self.neighbours
+        weight, width = layer.weight, layer.out_channels
         if layer.num_bases is not None:
             weight = (layer.comp @ weight.view(layer.num_bases, -1)).view(-1, width, width)
         total = {node: self.own[node](rows) for node, rows in own.items()}
