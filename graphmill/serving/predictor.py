@@ -14,7 +14,7 @@ from graphmill.clock import text
 from graphmill.errors import UserError
 from graphmill.progress import say
 from graphmill.serving import metrics, scorer
-from graphmill.serving.event import EVENTS
+from graphmill.serving.event import EVENTS, NodeEvent
 from graphmill.serving.hello import curls
 from graphmill.serving.instance import Answer, GraphVersion, Instance, Options, Refusal
 from graphmill.serving.live import snapshot
@@ -114,14 +114,20 @@ class LivePredictor:
 
     def _wrong(self, events: list[dict[str, Any]]) -> list[tuple[int, str]]:
         """Index of each bad event, and what is wrong with it."""
-        live, found = self._ready().live, []
-        for place, event in enumerate(events):
+        live = self._ready().live
+        found: list[tuple[int, str]] = []
+        before: set[tuple[str, str]] = set()
+        for place, given in enumerate(events):
             try:
-                check(live, EVENTS.validate_python([event])[0])
+                event = EVENTS.validate_python([given])[0]
+                check(live, event, before)
             except ValidationError as error:
                 found.append((place, "; ".join(str(item["msg"]) for item in error.errors(include_url=False))))
             except UserError as error:
                 found.append((place, str(error)))
+            else:
+                if isinstance(event, NodeEvent):
+                    before.add((event.type, str(event.key)))
         return found
 
     def _committed(self, first: int, events: list[dict[str, Any]]) -> None:
@@ -131,8 +137,8 @@ class LivePredictor:
             return  # it is read from the log when the graph is there
         try:
             served.apply(first, events)
-        except UserError as error:
-            LOG.error("events cannot be applied: %s", error)
+        except Exception as error:  # half a batch may be there: nothing is answered until the graph is opened again
+            LOG.error("events cannot be applied", exc_info=not isinstance(error, UserError))
             self._trouble = f"events cannot be applied: {error}"
             return
         metrics.EVENTS.inc(len(events))
@@ -148,7 +154,8 @@ class LivePredictor:
             UserError: when it cannot be served; the old one stays.
         """
         async with self._changing:
-            served = await asyncio.to_thread(self._load)
+            # what is written but not yet durable must not be read: it may still be taken back
+            served = await asyncio.to_thread(self._load, None if self._log is None else self._log.end)
             if self._log is not None and self._log.end > served.offset:
                 late = [event for _, event in self._log.read(served.offset)]
                 served.apply(served.offset, late)
@@ -184,11 +191,11 @@ class LivePredictor:
         self._tidy(output)
         return found
 
-    def _load(self) -> Served:
+    def _load(self, stop: int | None) -> Served:
         settings = self._settings
         return load(
             self._model, settings.graph, settings.state, settings.room_nodes, settings.room_edges,
-            settings.neighbours, settings.engine, None, settings.hidden, settings.hidden_age,
+            settings.neighbours, settings.engine, stop, settings.hidden, settings.hidden_age,
         )  # fmt: skip
 
     def _tidy(self, kept: Path) -> None:
@@ -235,12 +242,14 @@ class LivePredictor:
             if self._log is None:
                 raise UserError("--stream needs --state: a folder for the log of what was read")
             self._stream = Stream(settings.stream, settings.stream_name, settings.stream_group)
+            metrics.REFUSED.set_function(lambda stream=self._stream: stream.refused)
             self._tasks.append(asyncio.create_task(self._stream.run(self._from_stream)))
         if settings.prediction_log is not None:
             node = self._ready().live.graph.task.node
             self._record = Record(
                 settings.prediction_log, settings.prediction_share, node, self._model.artifact.digest[:16]
             )
+            metrics.LOST.set_function(lambda record=self._record: record.dropped)
             self._record.start()
         self._tasks.append(asyncio.create_task(self._watch()))
         if settings.hidden is not None:
