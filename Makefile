@@ -71,5 +71,6 @@ reference: install ## Rewrite docs/parameters.md from the code
 examples: install ## Run the public data sets (EXAMPLE=tolokers for one) and print them beside the published figures
 	python -m examples $(EXAMPLE)
 
-clean: ## Remove what the stages made: artifacts, registry, compiled pipelines
+clean: ## Remove what the stages made: artifacts, registry, compiled pipelines, compiled kernels
 	rm -rf artifacts registry compiled
+	find graphmill -name "*.nb[ic]" -delete

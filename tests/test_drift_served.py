@@ -29,6 +29,14 @@ def test_the_newest_answer_of_this_model_at_that_time_counts(tmp_path):
     assert len(unreadable) == 1 and unreadable[0].startswith("predictions-broken.parquet: ")
 
 
+def test_a_file_of_another_make_is_told_and_the_others_are_read(tmp_path):
+    log(tmp_path / "log", key=["a"], time=[5], score=[0.1])
+    pd.DataFrame({"key": ["a"], "time": [5]}).to_parquet(tmp_path / "log" / "predictions-other.parquet")
+    found, unreadable = served.scores(tmp_path / "log", "payment", "m", ["a"], np.array([5], np.int64))
+    np.testing.assert_array_equal(found, [0.1])
+    assert len(unreadable) == 1 and unreadable[0].startswith("predictions-other.parquet: ")
+
+
 def test_an_empty_log_serves_nothing_and_a_missing_one_is_told(tmp_path):
     assert np.isnan(served.scores(tmp_path, "payment", "m", ["a"], np.array([1]))[0]).all()
     with pytest.raises(UserError, match="no folder of a prediction log"):

@@ -50,6 +50,21 @@ def test_engines_equal_networks_of_any_shape(tmp_path, kind, seed):
             np.testing.assert_allclose(scores, raw, atol=2e-5, rtol=1e-5, err_msg=name)
 
 
+@pytest.mark.parametrize("hidden", [1, 10, 48, 72, 130])
+def test_the_numba_engine_has_networks_of_any_width(hidden):
+    shape, network, fanouts = drawn(4, "sage", hidden)
+    weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    engine = SageEngine(weights, network.shape.canonical(), shape)
+    for rows in (1, 5, 6, 61):
+        batch, wanted = gathered(shape, network, fanouts, lambda depth, n=rows: n, most=9, seed=rows)
+        with torch.inference_mode():
+            embedded = network.embed(wanted)
+            raw = network.logits(embedded).numpy()
+        ours, scores = engine.forward(batch)
+        np.testing.assert_allclose(ours, embedded.numpy(), atol=5e-5, rtol=1e-4)
+        np.testing.assert_allclose(scores, raw, atol=5e-5, rtol=1e-4)
+
+
 def test_the_batch_after_a_larger_one_is_not_touched_by_it(tmp_path):
     shape, network, fanouts = drawn(6, "sage")
     small, large = (gathered(shape, network, fanouts, lambda depth, n=n: n, seed=n)[0] for n in (3, 900))

@@ -144,6 +144,23 @@ def test_served_scores_are_those_of_batch_scoring(opened, name):
             np.testing.assert_allclose(np.concatenate(found), wanted, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["sage", "neighbour_trees"])
+def test_a_node_is_judged_in_a_batch_as_alone_to_the_last_bit(opened, name):
+    """Answers are computed together and told to be computed again one by one."""
+    graph, features, model = opened
+    params = Params.parse(model.parameters, "train")
+    inputs = predict.inputs_of(model, 0, graph, features)
+    hops = params.hops if name == "sage" else params.controls.fanouts
+    reader = Reader(inputs, "payment", hops, params.recent, params.seed, graph.nodes)
+    reader.know(graph.nodes)
+    engine, (ids, times) = engines.load(model, name, inputs.graph), asked(features, 100)
+    together = [part.copy() for part in engine.forward(reader.read(ids, times))]
+    for place in range(len(ids)):
+        one = slice(place, place + 1)
+        for alone, among in zip(engine.forward(reader.read(ids[one], times[one])), together, strict=True):
+            np.testing.assert_array_equal(alone, among[one])
+
+
 def test_the_columns_of_trees_are_those_of_training_to_the_last_bit(opened):
     graph, features, model = opened
     params = Params.parse(model.parameters, "train")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from graphmill.errors import UserError
 
-COLUMNS = ["node", "key", "time", "answered_at", "score", "model"]
+COLUMNS = ["key", "time", "answered_at", "score"]
 
 
 def scores(
@@ -23,7 +23,7 @@ def scores(
         folder: the prediction log.
         node: the task's node type.
         model: the beginning of the model's digest; answers of other models do not count.
-        keys: keys of the examples ``[n]``.
+        keys: keys of the examples ``[n]``, at least one.
         times: the moments that they were judged at ``[n]``.
 
     Raises:
@@ -32,16 +32,20 @@ def scores(
     if not Path(folder).is_dir():
         raise UserError(f"drift.predictions: {folder} is no folder of a prediction log")
     frames, unreadable = [], []
+    period = [("time", ">=", int(np.min(times))), ("time", "<=", int(np.max(times)))]  # a log outgrows the memory
+    filters = [("node", "==", node), ("model", "==", model), *period]
     for file in sorted(Path(folder).glob("predictions-*.parquet")):
         try:
-            frames.append(pq.read_table(file, columns=COLUMNS).to_pandas())
+            frame = pq.read_table(file, columns=COLUMNS, filters=filters).to_pandas()
         except (OSError, pa.ArrowException) as error:
             unreadable.append(f"{file.name}: {error}")
+            continue
+        if len(frame):
+            frames.append(frame)
     wanted = pd.DataFrame({"key": np.asarray(keys, object), "time": times})
     if not frames:
         return np.full(len(wanted), np.nan), unreadable
-    told = pd.concat(frames, ignore_index=True)
-    told = told[(told["node"] == node) & (told["model"] == model)].sort_values("answered_at")
+    told = pd.concat(frames, ignore_index=True).sort_values("answered_at", kind="stable")
     last = told.drop_duplicates(["key", "time"], keep="last")
     joined = wanted.merge(last[["key", "time", "score"]], on=["key", "time"], how="left")
     return joined["score"].to_numpy(np.float64), unreadable

@@ -5,24 +5,30 @@ while a write is on its way share the next one (group commit). An event's offset
 """
 
 import asyncio
+import contextlib
 import errno
 import fcntl
 import hashlib
 import logging
 import os
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 
 from graphmill.errors import UserError
-from graphmill.serving import segment
+from graphmill.serving import chain, segment
+from graphmill.serving.chain import Event, read_log
+from graphmill.serving.writer import Writer
+
+__all__ = ["Event", "Log", "NotNow", "read_log"]
 
 _LOG = logging.getLogger(__name__)
-Event = dict[str, Any]
+AGAIN = 5.0
+"""Seconds until a disk that refused is tried again, whether or not somebody sends events."""
 
 
 class NotNow(UserError):
@@ -44,15 +50,19 @@ class Log:
         on_commit: called on the loop's thread with the first offset and the events that became durable, in order and
             before whoever sent them is answered.
         problem: why events are not taken now; None when they are.
+        first: offset of the oldest event that is there.
+        end: offset behind the newest one that is durable.
     """
 
     def __init__(self, folder: Path, lock: int, remember: int, segment_bytes: int) -> None:
-        self._folder, self._lock, self._remember, self._segment_bytes = folder, lock, remember, segment_bytes
-        self._known: OrderedDict[bytes, None] = OrderedDict()
+        self._folder, self._lock = folder, lock
+        self._known = _Known(remember)
+        self._writer = Writer(folder, segment_bytes)
+        self._thread = ThreadPoolExecutor(1, "log")
         self._queue: list[_Batch] = []
         self._writing: asyncio.Task[None] | None = None
-        self._thread = ThreadPoolExecutor(1, "log")
-        self._handle, self._size = -1, 0
+        self._trying: asyncio.Task[None] | None = None
+        self._closed = False
         self.first = self.end = 0
         self.problem: str | None = None
         self.on_commit: Callable[[int, list[Event]], None] = lambda first, events: None
@@ -67,25 +77,18 @@ class Log:
             segment_bytes: a file that has become larger is followed by a new one.
 
         Raises:
-            UserError: when it is damaged before its end, or another process has it.
+            UserError: when it is damaged before its end, another process has it, or the disk refuses.
         """
         place = Path(folder)
         try:
-            place.mkdir(parents=True, exist_ok=True)
-            lock = os.open(place / "lock", os.O_CREAT | os.O_RDWR, 0o644)
+            log = cls(place, _locked(place), remember, segment_bytes)
+            try:
+                log._recover()
+            except BaseException:
+                os.close(log._lock)
+                raise
         except OSError as error:
             raise UserError(f"{place}: the log cannot be opened: {error.strerror}") from None
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            raise UserError(f"{place}: another server writes this log; give each a folder of its own") from None
-        log = cls(place, lock, remember, segment_bytes)
-        try:
-            log._recover()
-        except BaseException:
-            os.close(lock)
-            raise
         return log
 
     async def append(self, events: list[Event]) -> list[int | None]:
@@ -94,9 +97,11 @@ class Log:
         Raises:
             NotNow: when they cannot be written; none of them is kept.
         """
-        future: asyncio.Future[list[int | None]] = asyncio.get_running_loop().create_future()
+        if self._closed:
+            raise NotNow(f"{self._folder}: the log is closed: the server is being stopped")
         payloads = [orjson.dumps(event) for event in events]
         identities = [_identity(event) for event in events]
+        future: asyncio.Future[list[int | None]] = asyncio.get_running_loop().create_future()
         self._queue.append(_Batch(events, payloads, identities, [], future))
         if self._writing is None:
             self._writing = asyncio.create_task(self._write())
@@ -108,21 +113,22 @@ class Log:
 
     def trim(self, before: int) -> None:
         """Delete the segments all of whose events lie before an offset and are too old to be remembered."""
-        bound = min(before, self.end - self._remember)
-        files = _files(self._folder)
-        for file, after in zip(files, files[1:], strict=False):
-            if _first(after) > bound:
-                break
-            file.unlink()
-            self.first = _first(after)
+        try:
+            left = self._writer.trim(min(before, self.end - self._known.most))
+        except OSError as error:
+            _LOG.warning("%s: old events cannot be deleted: %s", self._folder, error.strerror)
+        else:
+            self.first = self.first if left is None else left
 
     async def close(self) -> None:
         """Write what waits, and let another process have the log."""
+        self._closed = True
+        if self._trying is not None:
+            self._trying.cancel()
         while self._writing is not None:
             await asyncio.wait([self._writing])
         self._thread.shutdown()
-        if self._handle >= 0:
-            os.close(self._handle)
+        self._writer.close()
         os.close(self._lock)
 
     async def _write(self) -> None:
@@ -133,12 +139,13 @@ class Log:
                 batches, self._queue = self._queue, []
                 fresh = self._fresh(batches)
                 try:
-                    if fresh:
-                        await loop.run_in_executor(self._thread, self._durable, [item[1] for item in fresh])
-                except (OSError, NotNow) as error:
+                    if fresh or self.problem is not None:
+                        payloads = [item[1] for item in fresh]
+                        await loop.run_in_executor(self._thread, self._writer.append, self.end, payloads)
+                except OSError as error:
                     self._refuse(batches, error)
-                    continue
-                self._commit(batches, fresh)
+                else:
+                    self._commit(batches, fresh)
         finally:
             self._writing = None
 
@@ -158,9 +165,14 @@ class Log:
     def _commit(self, batches: list[_Batch], fresh: list[tuple[Event, bytes, bytes]]) -> None:
         first, self.end, self.problem = self.end, self.end + len(fresh), None
         for _, _, identity in fresh:
-            self._keep(identity)
-        if fresh:
-            self.on_commit(first, [item[0] for item in fresh])
+            self._known.add(identity)
+        try:
+            if fresh:
+                self.on_commit(first, [item[0] for item in fresh])
+        except Exception as error:  # durable, but not visible: whoever waits must hear of it
+            _LOG.exception("events %d to %d are in the log, but were not taken up", first, self.end - 1)
+            _fail(batches, error)
+            return
         offset = first
         for batch in batches:
             offsets: list[int | None] = []
@@ -170,111 +182,73 @@ class Log:
             if not batch.future.done():
                 batch.future.set_result(offsets)
 
-    def _refuse(self, batches: list[_Batch], error: Exception) -> None:
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    def _refuse(self, batches: list[_Batch], error: OSError) -> None:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         advice = "make room on its disk" if full else "look at its disk"
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        self.problem = f"{self._folder}: events cannot be written: {reason}; {advice}"
+        self.problem = f"{self._folder}: events cannot be written: {error.strerror}; {advice}"
         _LOG.error("%s", self.problem)
-        for batch in batches:
-            if not batch.future.done():
-                batch.future.set_exception(NotNow(self.problem))
+        _fail(batches, NotNow(self.problem))
+        if self._trying is None:
+            self._trying = asyncio.create_task(self._try())
 
-    def _durable(self, payloads: list[bytes]) -> None:
-        """Append records and wait until they are on the disk. Runs in the log's own thread.
-
-        What fails is cut off again. After a failed sync a second one may say yes to what was lost, so nothing more is
-        written behind it: the segment ends where the last good sync left it, and a new one is begun.
-        """
-        if self._handle < 0 or self._size >= self._segment_bytes:
-            self._roll(self.end)
-        try:
-            data = segment.packed(payloads)
-            _all(self._handle, data)
-            os.fdatasync(self._handle)
-            self._size += len(data)
-        except OSError:
-            self._cut()
-            raise
-
-    def _cut(self) -> None:
-        handle, self._handle = self._handle, -1
-        try:
-            os.ftruncate(handle, self._size)
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-    def _roll(self, first: int) -> None:
-        """Go on in a new segment, or in the one that already begins there and holds nothing."""
-        if self._handle >= 0:
-            os.close(self._handle)
-            self._handle = -1
-        self._handle = segment.create(self._folder, first)
-        os.lseek(self._handle, 0, os.SEEK_END)
-        self._size = segment.HEADER.size
+    async def _try(self) -> None:
+        """See from time to time whether the disk takes events again: who is told to go away does not come back."""
+        while self.problem is not None:
+            await asyncio.sleep(AGAIN)
+            with contextlib.suppress(NotNow):
+                await self.append([])
+        self._trying = None
 
     def _recover(self) -> None:
-        files = _files(self._folder)
-        for file in files:
-            end, size = _first(file), segment.HEADER.size
-            if file != files[0] and end != self.end:
-                raise UserError(f"{self._folder}: events {self.end:,} to {end - 1:,} are missing; restore {file.name}")
-            for record in segment.records(file, file == files[-1]):
-                if record.offset >= _first(files[-1]) - self._remember:
-                    self._keep(_identity(orjson.loads(record.payload)))
-                end, size = record.offset + 1, record.end
-            self.end, self._size = end, size
-        if not files:
+        found = chain.files(self._folder)
+        if not found:
             return
-        self.first = _first(files[0])
-        torn = files[-1].stat().st_size - self._size
-        self._handle = os.open(files[-1], os.O_RDWR)
-        if torn:
-            _LOG.warning("%s: %d bytes of an unfinished write were cut off", files[-1], torn)
-            os.ftruncate(self._handle, self._size)
-            os.fsync(self._handle)
-        os.lseek(self._handle, self._size, os.SEEK_SET)
-
-    def _keep(self, identity: bytes) -> None:
-        self._known[identity] = None
-        if len(self._known) > self._remember:
-            self._known.popitem(last=False)
+        last, size = found[-1], segment.HEADER.size
+        self.first, self.end = chain.first(found[0]), chain.first(last)
+        oldest = self.end - self._known.most
+        for file, record in chain.records(self._folder, self.first):
+            if record.offset >= oldest:
+                self._known.add(_identity(orjson.loads(record.payload)))
+            if file == last:
+                self.end, size = record.offset + 1, record.end
+        self._writer.resume(last, size)
 
 
-def read_log(folder: str | Path, start: int, stop: int | None = None) -> Iterator[tuple[int, Event]]:
-    """Events of a log from an offset on, with their offsets, for a process that does not write it.
+class _Known:
+    """The newest identities; about 100 MB a million."""
 
-    Where older ones were trimmed, it begins with the first that is there.
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._all: set[bytes] = set()
+        self._order: deque[bytes] = deque()
 
-    Raises:
-        UserError: when a segment is damaged.
-    """
-    files = _files(Path(folder))
-    for place, file in enumerate(files):
-        if place + 1 < len(files) and _first(files[place + 1]) <= start:
-            continue
-        for record in segment.records(file, place + 1 == len(files)):
-            if stop is not None and record.offset >= stop:
-                return
-            if record.offset >= start:
-                yield record.offset, orjson.loads(record.payload)
+    def __contains__(self, identity: bytes) -> bool:
+        return identity in self._all
 
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.glob("*.log") if file.stem.isdigit())
+    def add(self, identity: bytes) -> None:
+        """Remember one that is not known, in place of the oldest."""
+        self._all.add(identity)
+        self._order.append(identity)
+        if len(self._order) > self.most:
+            self._all.discard(self._order.popleft())
 
 
-def _first(file: Path) -> int:
-    return int(file.stem)
+def _locked(folder: Path) -> int:
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise UserError(f"{folder}: another server writes this log; give each a folder of its own") from None
+    return lock
+
+
+def _fail(batches: list[_Batch], error: Exception) -> None:
+    for batch in batches:
+        if not batch.future.done():
+            batch.future.set_exception(error)
 
 
 def _identity(event: Event) -> bytes:
     return hashlib.blake2b(str(event["id"]).encode(), digest_size=16).digest()
-
-
-def _all(handle: int, data: bytes) -> None:
-    """Write everything: one call may take only a part."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(handle, view) :]

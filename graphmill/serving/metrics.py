@@ -91,6 +91,10 @@ CACHE_HITS, CACHE_MISSES = _cache.labels("hit"), _cache.labels("miss")
 """Look-ups in a cache: the predictor counts them."""
 EVENTS = Counter("graphmill_events_applied", "Events applied to the live graph")
 """Events applied: the predictor counts them."""
+LOST = Gauge("graphmill_predictions_lost", "Answers that the prediction log could not take")
+"""Answers not recorded; read when it is scraped."""
+REFUSED = Gauge("graphmill_stream_entries_refused", "Entries of the stream that were put aside")
+"""Entries put aside; read when it is scraped."""
 DELTA_EDGES = Gauge("graphmill_delta_edges", "Edges of the live graph that the snapshot does not have")
 """Size of what came after the snapshot: the predictor sets it."""
 DELTA_NODES = Gauge("graphmill_delta_nodes", "Nodes of the live graph that the snapshot does not have")

@@ -14,7 +14,7 @@ from graphmill.clock import text
 from graphmill.errors import UserError
 from graphmill.progress import say
 from graphmill.serving import metrics, scorer
-from graphmill.serving.event import EVENTS
+from graphmill.serving.event import EVENTS, NodeEvent
 from graphmill.serving.hello import curls
 from graphmill.serving.instance import Answer, GraphVersion, Instance, Options, Refusal
 from graphmill.serving.live import snapshot
@@ -29,6 +29,8 @@ from graphmill.serving.stream import Stream
 LOG = logging.getLogger(__name__)
 WATCH = 10.0
 """Seconds between looks at the snapshot's folder, and at how much came beside it."""
+RENEW = 0.1
+"""Seconds between looks for stored rows that events touched: a node of many events is computed once for all of them."""
 
 
 class LivePredictor:
@@ -112,14 +114,20 @@ class LivePredictor:
 
     def _wrong(self, events: list[dict[str, Any]]) -> list[tuple[int, str]]:
         """Index of each bad event, and what is wrong with it."""
-        live, found = self._ready().live, []
-        for place, event in enumerate(events):
+        live = self._ready().live
+        found: list[tuple[int, str]] = []
+        before: set[tuple[str, str]] = set()
+        for place, given in enumerate(events):
             try:
-                check(live, EVENTS.validate_python([event])[0])
+                event = EVENTS.validate_python([given])[0]
+                check(live, event, before)
             except ValidationError as error:
                 found.append((place, "; ".join(str(item["msg"]) for item in error.errors(include_url=False))))
             except UserError as error:
                 found.append((place, str(error)))
+            else:
+                if isinstance(event, NodeEvent):
+                    before.add((event.type, str(event.key)))
         return found
 
     def _committed(self, first: int, events: list[dict[str, Any]]) -> None:
@@ -129,8 +137,8 @@ class LivePredictor:
             return  # it is read from the log when the graph is there
         try:
             served.apply(first, events)
-        except UserError as error:
-            LOG.error("events cannot be applied: %s", error)
+        except Exception as error:  # half a batch may be there: nothing is answered until the graph is opened again
+            LOG.error("events cannot be applied", exc_info=not isinstance(error, UserError))
             self._trouble = f"events cannot be applied: {error}"
             return
         metrics.EVENTS.inc(len(events))
@@ -146,7 +154,8 @@ class LivePredictor:
             UserError: when it cannot be served; the old one stays.
         """
         async with self._changing:
-            served = await asyncio.to_thread(self._load)
+            # what is written but not yet durable must not be read: it may still be taken back
+            served = await asyncio.to_thread(self._load, None if self._log is None else self._log.end)
             if self._log is not None and self._log.end > served.offset:
                 late = [event for _, event in self._log.read(served.offset)]
                 served.apply(served.offset, late)
@@ -182,11 +191,11 @@ class LivePredictor:
         self._tidy(output)
         return found
 
-    def _load(self) -> Served:
+    def _load(self, stop: int | None) -> Served:
         settings = self._settings
         return load(
             self._model, settings.graph, settings.state, settings.room_nodes, settings.room_edges,
-            settings.neighbours, settings.engine,
+            settings.neighbours, settings.engine, stop, settings.hidden, settings.hidden_age,
         )  # fmt: skip
 
     def _tidy(self, kept: Path) -> None:
@@ -212,6 +221,13 @@ class LivePredictor:
             except UserError as error:
                 LOG.error("the snapshot stays as it is: %s", error)
 
+    async def _renew(self) -> None:
+        """Compute the stored rows that events touched, a few at a time, between requests."""
+        while True:
+            await asyncio.sleep(RENEW)
+            while self._trouble is None and self._ready().renew():
+                await asyncio.sleep(0)
+
     # --- life
 
     async def start(self) -> None:
@@ -226,14 +242,18 @@ class LivePredictor:
             if self._log is None:
                 raise UserError("--stream needs --state: a folder for the log of what was read")
             self._stream = Stream(settings.stream, settings.stream_name, settings.stream_group)
+            metrics.REFUSED.set_function(lambda stream=self._stream: stream.refused)
             self._tasks.append(asyncio.create_task(self._stream.run(self._from_stream)))
         if settings.prediction_log is not None:
             node = self._ready().live.graph.task.node
             self._record = Record(
                 settings.prediction_log, settings.prediction_share, node, self._model.artifact.digest[:16]
             )
+            metrics.LOST.set_function(lambda record=self._record: record.dropped)
             self._record.start()
         self._tasks.append(asyncio.create_task(self._watch()))
+        if settings.hidden is not None:
+            self._tasks.append(asyncio.create_task(self._renew()))
         if settings.insecure_local:  # a person at a laptop
             lines = "\n\n".join(curls(self._ready().live, self.name, settings.http_port))
             say(f"{self.name} {self.version} is ready; ask it from another shell:\n\n{lines}\n")

@@ -1,5 +1,6 @@
 """From seeds to gathered inputs: one call samples, one gathers, into memory that every batch uses again."""
 
+import copy
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -37,7 +38,7 @@ class Reader:
     ) -> None:
         self.inputs = inputs
         self.types, self.relations = list(inputs.graph.nodes), list(inputs.graph.relations)
-        self._kind, self._recent, self._depths = self.types.index(node), recent, len(fanouts)
+        self.kinds, self._recent, self._depths = [self.types.index(node)], recent, len(fanouts)
         self._adjacencies = Adjacencies.of(inputs.graph, fanouts, seed)
         self._plan = Plan.of(inputs.graph, fanouts, (node,))
         self._tables = Tables.of(inputs)
@@ -45,11 +46,34 @@ class Reader:
         self._slots = [np.zeros(room[name], np.int32) for name in self.types]
         self._addresses = np.array([[item.ctypes.data, len(item)] for item in self._slots], np.int64)
         self._apart = np.zeros_like(self._addresses)
+        self._fanouts = fanouts
+        self._allocate()
+
+    def _allocate(self) -> None:
         self._workspace = Workspace()
         self._workspace.reserve(65_536, 65_536)
         self._dense, self._edges, self._scratch = (np.empty(65_536, np.float32) for _ in range(3))
         self._codes = np.empty(4_096, np.int64)
         self._frontiers: Any = np.empty((0, 0, 3), np.int64)
+
+    def part(self, nodes: Sequence[str], first: int, last: int) -> "Reader":
+        """A reader of hops ``first`` to ``last`` alone, from seeds of some types, that draws the same edges there.
+
+        It knows what this one is told, and has memory of its own.
+        """
+        found = copy.copy(self)
+        found.kinds = sorted(self.types.index(node) for node in nodes)
+        found._fanouts, found._depths = self._fanouts[first:last], last - first
+        tables = self._adjacencies
+        found._adjacencies = tables._replace(fanouts=tables.fanouts[first:last], keys=tables.keys[first:last])
+        found._plan = Plan.of(self.inputs.graph, found._fanouts, tuple(self.types[kind] for kind in found.kinds))
+        found._allocate()
+        return found
+
+    def sources(self) -> list[str]:
+        """The types that the first hop leads to."""
+        ends = self._ends[self._plan.steps[self._plan.steps[:, 0] == 0, 1], 0]
+        return [self.types[kind] for kind in np.unique(ends)]
 
     def know(self, counts: dict[str, int]) -> None:
         """Tell how many nodes of each type there are: ids from there on draw as the next new node would."""
@@ -63,8 +87,14 @@ class Reader:
         Raises:
             UserError: when the batch draws too many edges.
         """
+        return self.read_types([len(ids)], ids, times, timer)
+
+    def read_types(
+        self, counts: list[int], ids: NDArray[np.int32], times: NDArray[np.int64], timer: Timer | None = None
+    ) -> Gathered:
+        """The same for seeds of several types, one after the other: so many of each of ``kinds``."""
         start = time.perf_counter()
-        frontiers, blocks = self._sample(ids, times)
+        frontiers, blocks = self._sample(counts, ids, times)
         self._frontiers = frontiers
         sampled = time.perf_counter()
         found = self._gather(frontiers, blocks)
@@ -78,14 +108,22 @@ class Reader:
         first, _, count = self._frontiers[depth, kind].tolist()
         return self._workspace.narrow[first : first + count]
 
-    def _sample(self, ids: NDArray[np.int32], times: NDArray[np.int64]) -> tuple[Any, Any]:
+    def times(self, depth: int, kind: int) -> NDArray[np.int64]:
+        """Beside each of ``nodes``, the time up to which it is read."""
+        _, first, count = self._frontiers[depth, kind].tolist()
+        return self._workspace.wide[first : first + count]
+
+    def _sample(self, counts: list[int], ids: NDArray[np.int32], times: NDArray[np.int64]) -> tuple[Any, Any]:
         count, space = len(ids), self._workspace
         merging = count == 1 or (count > 1 and bool((times == times[0]).all()))
         slots = self._addresses if merging else self._apart
         space.reserve(2 * count + 1_024, 2 * count + 1_024)
         while True:
             frontiers = np.full((self._depths + 1, len(self.types), 3), -1)
-            frontiers[0, self._kind] = 0, 0, count
+            first = 0
+            for kind, seeds in zip(self.kinds, counts, strict=True):
+                frontiers[0, kind] = first, first, seeds
+                first += seeds
             space.narrow[:count], space.wide[:count] = ids, times
             blocks = np.empty((len(self._plan.steps), 5), np.int64)
             used = np.array([count, count])

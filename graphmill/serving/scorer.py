@@ -14,9 +14,11 @@ from graphmill.graph.sample import Fanout
 from graphmill.model import Model
 from graphmill.serving.explanation import Explainer
 from graphmill.serving.gathered import Engine
+from graphmill.serving.hidden import Hidden
 from graphmill.serving.instance import Answer, Instance, Options, Refusal
 from graphmill.serving.live.stage import Stage, Tally
 from graphmill.serving.live.store import Live
+from graphmill.serving.nearby import Nearby
 from graphmill.serving.reader import Reader, Timer
 
 MICROSECOND = 1_000
@@ -33,13 +35,21 @@ class Scorer:
         fanouts: edges per relation and hop.
         recent: whether the newest edges are taken.
         seed: seed of the draws.
+        hidden: stored rows, so that one hop less is read; explanations read all.
 
     Raises:
-        UserError: when the graph lacks what the model needs.
+        UserError: when the graph lacks what the model needs, or the model takes no stored rows.
     """
 
     def __init__(
-        self, model: Model, engine: Engine, live: Live, fanouts: Sequence[Fanout], recent: bool, seed: int
+        self,
+        model: Model,
+        engine: Engine,
+        live: Live,
+        fanouts: Sequence[Fanout],
+        recent: bool,
+        seed: int,
+        hidden: Hidden | None = None,
     ) -> None:
         self.live, self.engine = live, engine
         self.node = live.graph.task.node
@@ -47,6 +57,7 @@ class Scorer:
         self._inputs = Inputs(live.graph.only(model.relations), live.features, model.transforms(0))
         room = {node: live.room(node) for node in live.graph.nodes}
         self._reader = Reader(self._inputs, self.node, fanouts, recent, seed, room)
+        self.nearby = Nearby(self._reader, engine, hidden, self.node) if hidden is not None else None
         self._slope, self._intercept = model.calibration(model.winner, 0)
         self._threshold = model.threshold(model.winner, 0)
         self._counts: list[int] = []
@@ -66,7 +77,7 @@ class Scorer:
         stage = Stage(self.live)
         found: list[tuple[int, int, bool] | Refusal] = [self._placed(stage, item, now) for item in instances]
         chosen = [item for item in found if not isinstance(item, Refusal)]
-        answers = iter(self._judged(chosen, options, timer) if chosen else [])
+        answers = iter(self._judged(chosen, options, now, timer) if chosen else [])
         self.tally = stage.tally
         return [
             item if isinstance(item, Refusal) else self._answer(instance, item, next(answers))
@@ -100,19 +111,14 @@ class Scorer:
             place = stage.copy(place, instance.columns)
         return place, at, True
 
-    def _judged(self, chosen: list[tuple[int, int, bool]], options: Options, timer: Timer | None) -> list[Any]:
+    def _judged(
+        self, chosen: list[tuple[int, int, bool]], options: Options, now: int, timer: Timer | None
+    ) -> list[Any]:
         """Score, embedding and explanation of each."""
-        counts = [len(names) for names in self.live.names.values()]
-        if counts != self._counts:
-            self._reader.know(dict(zip(self.live.names, counts, strict=True)))
-            self._counts = counts
+        self._know()
         ids, times = np.array([item[0] for item in chosen], np.int32), np.array([item[1] for item in chosen], np.int64)
-        batch = self._reader.read(ids, times, timer)
-        start = time.perf_counter()
-        embeddings, raw = self.engine.forward(batch)
+        embeddings, raw = self._forward(ids, times, now, timer)
         scores = [_probability(self._slope * value + self._intercept) for value in raw.tolist()]
-        if timer is not None:
-            timer("network", time.perf_counter() - start)
         embedded: list[Any] = [None] * len(chosen)
         if options.embedding and self.engine.hidden:
             embedded = list(np.array(embeddings))
@@ -123,6 +129,29 @@ class Scorer:
                 for place in range(len(chosen))
             ]
         return list(zip(scores, embedded, reasons, strict=True))
+
+    def _forward(self, ids: Any, times: Any, now: int, timer: Timer | None) -> tuple[Any, Any]:
+        if self.nearby is not None:
+            return self.nearby.forward(ids, times, now, timer)
+        batch = self._reader.read(ids, times, timer)
+        start = time.perf_counter()
+        found = self.engine.forward(batch)
+        if timer is not None:
+            timer("network", time.perf_counter() - start)
+        return found
+
+    def renew(self, moment: int) -> bool:
+        """Compute a few stored rows that are lacking, as of a moment; whether there were any."""
+        if self.nearby is None:
+            return False
+        self._know()
+        return self.nearby.renew(moment)
+
+    def _know(self) -> None:
+        counts = [len(names) for names in self.live.names.values()]
+        if counts != self._counts:
+            self._reader.know(dict(zip(self.live.names, counts, strict=True)))
+            self._counts = counts
 
     def _answer(self, instance: Instance, item: tuple[int, int, bool], judged: Any) -> Answer:
         score, embedding, reasons = judged

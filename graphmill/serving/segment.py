@@ -1,6 +1,5 @@
 """One file of the log: a header, then records of a length, a checksum and an event as JSON."""
 
-import os
 import struct
 import zlib
 from collections.abc import Iterator
@@ -12,8 +11,13 @@ from graphmill.errors import UserError
 HEADER = struct.Struct("<8sIQ")
 """Magic, version of the format, offset of the first event."""
 RECORD = struct.Struct("<II")
-"""Bytes of the event, and their CRC-32."""
+"""Bytes of the event, with `BEGINS` where it is the first of a write, and the CRC-32 of its JSON."""
+BEGINS = 1 << 31
 MAGIC, VERSION = b"GMEVENTS", 1
+SHORTEST = 2
+"""Bytes of ``{}``. Zeros, which a crash leaves where a file had only grown, are no record."""
+HOLE = bytes(512)
+"""A sector that never reached the disk; JSON has no zeros."""
 
 
 class Record(NamedTuple):
@@ -30,55 +34,34 @@ def name(first: int) -> str:
 
 
 def packed(payloads: list[bytes]) -> bytes:
-    """Records, one behind the other."""
-    return b"".join(RECORD.pack(len(one), zlib.crc32(one)) + one for one in payloads)
+    """Records of one write, one behind the other."""
+    begins, parts = BEGINS, []
+    for one in payloads:
+        parts += [RECORD.pack(len(one) | begins, zlib.crc32(one)), one]
+        begins = 0
+    return b"".join(parts)
 
 
-def create(folder: Path, first: int) -> int:
-    """A new segment, durable under its name; an open handle at its end."""
-    partial = folder / f".{name(first)}.partial"
-    handle = os.open(partial, os.O_CREAT | os.O_TRUNC | os.O_RDWR, 0o644)
-    try:
-        os.write(handle, HEADER.pack(MAGIC, VERSION, first))
-        os.fsync(handle)
-        os.rename(partial, folder / name(first))
-        sync_folder(folder)
-    except OSError:
-        os.close(handle)
-        raise
-    return handle
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def records(file: Path, last: bool) -> Iterator[Record]:
+def records(file: Path, stop: int | None = None) -> Iterator[Record]:
     """The events of a segment.
 
     Args:
         file: the segment.
-        last: whether it is the newest: what a crash left unfinished at its end is then no error, and not told.
+        stop: where the next segment begins. None for the newest one: what a crash left unfinished at its end is no
+            error then, and not told.
 
     Raises:
         UserError: naming the byte at which the file is damaged.
     """
-    content = file.read_bytes()
-    if len(content) < HEADER.size:
-        raise UserError(f"{file}: damaged: it has no header; restore it, or take a new snapshot and move the log away")
-    magic, version, offset = HEADER.unpack_from(content)
-    if magic != MAGIC or version != VERSION or file.name != name(offset):
-        raise UserError(f"{file}: not a log of this version; restore it, or move the log away")
-    place = HEADER.size
-    while place < len(content):
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror}") from None
+    offset, place = _first(file, content), HEADER.size
+    while place < len(content) and offset != stop:
         found = _record(content, place, offset)
         if found is None:
-            if last and _torn(content, place):
+            if stop is None and _unfinished(content, place):
                 return
             raise UserError(
                 f"{file}: damaged at byte {place:,} (event {offset:,}); restore it from a copy, or take a new snapshot "
@@ -88,21 +71,48 @@ def records(file: Path, last: bool) -> Iterator[Record]:
         offset, place = offset + 1, found.end
 
 
+def _first(file: Path, content: bytes) -> int:
+    if len(content) < HEADER.size:
+        raise UserError(f"{file}: damaged: it has no header; restore it, or take a new snapshot and move the log away")
+    magic, version, offset = HEADER.unpack_from(content)
+    if magic != MAGIC or version != VERSION or file.name != name(offset):
+        raise UserError(f"{file}: not a log of this version; restore it, or move the log away")
+    return int(offset)
+
+
 def _record(content: bytes, place: int, offset: int) -> Record | None:
     begin = place + RECORD.size
     if begin > len(content):
         return None
-    length, checksum = RECORD.unpack_from(content, place)
-    payload = content[begin : begin + length]
-    if len(payload) < length or zlib.crc32(payload) != checksum:
+    word, checksum = RECORD.unpack_from(content, place)
+    end = begin + (word & ~BEGINS)
+    if not begin + SHORTEST <= end <= len(content):
         return None
-    return Record(offset, payload, begin + length)
+    payload = content[begin:end]
+    return Record(offset, payload, end) if zlib.crc32(payload) == checksum else None
 
 
-def _torn(content: bytes, place: int) -> bool:
-    """Whether nothing sound follows: an unfinished write, and not a damaged record in front of sound ones."""
-    begin = place + RECORD.size
-    if begin > len(content):
-        return True
-    length, _ = RECORD.unpack_from(content, place)
-    return begin + length >= len(content) or _record(content, begin + length, 0) is None
+def _unfinished(content: bytes, place: int) -> bool:
+    """Whether damage is what a crash leaves of a write that was not synced yet, and so never acknowledged.
+
+    Nothing sound follows it; or, as blocks reach a disk in any order, a hole and what came behind it in the same
+    write. A later write was only begun when this one had been synced: then the damage is another.
+    """
+    sound = list(_sound(content, place + 1))
+    if any(RECORD.unpack_from(content, at)[0] & BEGINS for at in sound):
+        return False
+    return not sound or HOLE in content[place : sound[0]]
+
+
+def _sound(content: bytes, place: int) -> Iterator[int]:
+    """Where sound records stand behind a place, whatever lies between.
+
+    Each is looked for by the brace that its JSON begins with. Before any other brace stands text, which read as a
+    length is beyond the file.
+    """
+    brace = content.find(b"{", place + RECORD.size)
+    while brace >= 0:
+        found = _record(content, brace - RECORD.size, 0)
+        if found is not None:
+            yield brace - RECORD.size
+        brace = content.find(b"{", brace + 1 if found is None else found.end + RECORD.size)

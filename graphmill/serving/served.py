@@ -10,16 +10,19 @@ from graphmill.clock import moment, text
 from graphmill.errors import UserError
 from graphmill.graph.sample import ALL, Fanout
 from graphmill.model import NETWORKS, Model
-from graphmill.serving import engines
+from graphmill.serving import engines, hidden
 from graphmill.serving.instance import GraphVersion
 from graphmill.serving.live import snapshot
 from graphmill.serving.live.apply import apply, replay
 from graphmill.serving.live.change import Change
 from graphmill.serving.live.store import Live
 from graphmill.serving.log import read_log
-from graphmill.serving.scorer import Scorer
+from graphmill.serving.scorer import Scorer, now
 from graphmill.serving.warm import warm
 from graphmill.train.params import Params
+
+SECOND = 1_000_000
+"""Microseconds."""
 
 
 @dataclass
@@ -53,10 +56,16 @@ class Served:
             UserError: when there is no room for them.
         """
         change = apply(self.live, events[max(self.offset - first, 0) :])
+        if self.scorer.nearby is not None:
+            self.scorer.nearby.hidden.touch(change)
         self.offset = max(self.offset, first + len(events))
         self.newest = max(self.newest, change.newest)
         self.heard = time.monotonic()
         return change
+
+    def renew(self) -> bool:
+        """Compute a few of the stored rows that events touched; whether there were any."""
+        return self.scorer.renew(seen(self.live, self.newest))
 
     def version(self) -> GraphVersion:
         """What its answers are computed from."""
@@ -89,6 +98,7 @@ def choose(graph: Path, state: Path | None, stop: int | None = None) -> Path:
 def load(
     model: Model, graph: Path, state: Path | None, nodes: int, edges: int, neighbours: int, engine: str,
     stop: int | None = None,
+    predictions: Path | None = None, age: int = 0,
 ) -> Served:  # fmt: skip
     """Open the newest snapshot and bring it up to the end of the log.
 
@@ -101,6 +111,8 @@ def load(
         neighbours: entities: neighbours read of each relation at the most.
         engine: ``auto``, ``numba`` or ``onnx``.
         stop: only events before this offset are applied; all without it.
+        predictions: folder with stored hidden rows, to read one hop less.
+        age: how old such a row may be: seconds, or steps.
 
     Raises:
         UserError: when something is missing or altered, the graph lacks what the model needs, or the log what the
@@ -120,6 +132,10 @@ def load(
         offset = max(opened, log.end)
     params = Params.parse(model.parameters, "train")
     fanouts = fanouts_of(model, live, params, neighbours)
+    base, stored = snapshot.version(graph), None
+    if predictions is not None:
+        units = age * SECOND if live.graph.clock == "timestamp" else age
+        stored = hidden.open(predictions, model, live, graph, base, seen(live, newest) - 1, units)
     scorer = Scorer(
         model,
         engines.load(model, model.winner, live.graph.only(model.relations), 0, engine),
@@ -127,13 +143,22 @@ def load(
         fanouts,
         params.recent,
         params.seed,
+        stored,
     )
     warm(scorer, live)
-    return Served(
-        model, scorer, live, folder, snapshot.version(graph), opened, offset, newest,
+    served = Served(
+        model, scorer, live, folder, base, opened, offset, newest,
         sum(facts["edges"] for facts in live.graph.artifact.manifest["relations"].values()),
         sum(live.graph.nodes.values()),
     )  # fmt: skip
+    while served.renew():
+        pass
+    return served
+
+
+def seen(live: Live, newest: int) -> int:
+    """The moment as of which all that happened is seen, not later than now, whatever an event claims."""
+    return min(newest + 1, now(live, newest))
 
 
 def fanouts_of(model: Model, live: Live, params: Params, neighbours: int) -> list[Fanout]:

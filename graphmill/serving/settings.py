@@ -34,6 +34,10 @@ class Settings(Section):
     """What computes a network; `auto` takes the fastest that the model's kind has."""
     neighbours: int = Field(default=10_000, ge=0)
     """Entities: neighbours read of each relation and hop at the most, drawn where there are more; 0 reads all."""
+    hidden: Path | None = None
+    """Folder of predictions with stored hidden rows (`score.hidden`): a `sage` network then reads one hop less."""
+    hidden_age: int = Field(default=604_800, ge=0, le=1_000_000_000)
+    """Seconds, or steps, that a stored row may be older than the question; older ones are computed and kept anew."""
     compact_after: int = Field(default=1_000_000, ge=1)
     """Events applied to a snapshot before it is compacted with them."""
     remember: int = Field(default=1_000_000, ge=1)

@@ -40,22 +40,53 @@ def embeddings(network: Network, inputs: Inputs, moment: int, memory: int = MEMO
         moment: clock units.
         memory: bytes for hidden rows and working memory; beyond it hidden rows stand in an unnamed file.
     """
+    for hidden in _layers(network, inputs, [network.shape.node], len(network.layers), moment, memory):
+        last = hidden
+    return last[network.shape.node]
+
+
+def senders(
+    network: Network, inputs: Inputs, nodes: list[str], moment: int, memory: int = MEMORY
+) -> Iterator[tuple[int, str, NDArray[np.float32]]]:
+    """Hidden rows of what sends to the task's nodes, after each layer but the last: what the next layer reads of them.
+
+    Args:
+        network: any kind.
+        inputs: what the network sees.
+        nodes: the types whose rows are wanted.
+        moment: clock units.
+        memory: bytes, as for ``embeddings``.
+
+    Yields:
+        Layer, type, and float32 ``[N, width]`` of all nodes of that type.
+    """
+    after = _layers(network, inputs, nodes, len(network.layers) - 1, moment, memory)
+    next(after)  # before the first layer
+    for layer, hidden in enumerate(after):
+        for node in nodes:
+            yield layer, node, hidden[node].numpy()
+
+
+@torch.inference_mode()
+def _layers(
+    network: Network, inputs: Inputs, nodes: list[str], count: int, moment: int, memory: int
+) -> Iterator[Hidden]:
+    """Hidden rows before the first layer and after each of the first ``count``, of all that ``nodes`` need at last."""
     network.eval()
-    with torch.inference_mode():
-        needed = _needed(network)
-        hidden: Hidden = {node: _encode(network, inputs, node, moment, memory) for node in needed[0]}
-        for place, layer in enumerate(network.layers):
-            sent = _sent(network, layer, hidden, needed[place + 1], memory)
-            hidden = {
-                node: _next(network, layer, inputs, node, hidden, sent, moment, memory) for node in needed[place + 1]
-            }
-    return hidden[network.shape.node]
+    needed = _needed(network, nodes, count)
+    hidden: Hidden = {node: _encode(network, inputs, node, moment, memory) for node in needed[0]}
+    yield hidden
+    layers: list[Any] = list(network.layers)
+    for place, layer in enumerate(layers[:count]):
+        sent = _sent(network, layer, hidden, needed[place + 1], memory)
+        hidden = {node: _next(network, layer, inputs, node, hidden, sent, moment, memory) for node in needed[place + 1]}
+        yield hidden
 
 
-def _needed(network: Network) -> list[list[str]]:
-    """The node types whose rows are needed before the first layer, after it, and so on."""
-    needed = [[network.shape.node]]
-    for _ in network.layers:
+def _needed(network: Network, nodes: list[str], count: int) -> list[list[str]]:
+    """The node types whose rows are needed before the first layer, after it, and so on up to ``nodes``."""
+    needed = [nodes]
+    for _ in range(count):
         sources = [source for source, target, _ in network.shape.relations.values() if target in needed[0]]
         needed.insert(0, [node for node in network.shape.inputs if node in (*needed[0], *sources)])
     return needed

@@ -53,18 +53,21 @@ def multiply_means(rows: Any, row: Any, pointer: Any, weights: Any, scratch: Any
 def forward(
     counts: Any, dense_at: Any, codes_at: Any, steps: Any, blocks: Any, ends: Any, widths: Any, edge_widths: Any,
     narrow: Any, dense: Any, codes: Any, edge_inputs: Any, numbers: Any, encoders: Any, tables: Any, types: Any,
-    relations: Any, hidden: int, now: Any, then: Any, scratch: Any,
+    relations: Any, hidden: int, ready: Any, now: Any, then: Any, scratch: Any,
 ) -> Any:  # fmt: skip
-    """Embeddings of the seeds, in one of the two workspaces.
+    """Hidden rows of the seeds after all layers given, in one of the two workspaces.
 
     What comes before ``numbers`` is as in ``Gathered``. Then: float32, all weights, matrices as inputs by outputs, the
     outputs in whole panels; int64 ``[types, 5]``, ``[embedding tables]``, ``[layers, types, 4]`` and
-    ``[layers, relations, 2]``: where they stand; the width of every layer; two float32 workspaces ``[rows of all
-    frontiers, width in whole panels]``; float32 scratch for the means.
+    ``[layers, relations, 2]``: where they stand; the width of every layer; float32 ``[layers - 1, rows at depth 1,
+    hidden]``: the hidden rows there after each layer, so that the batch ends there, or nothing; two float32 workspaces
+    ``[rows of all frontiers, width in whole panels]``; float32 scratch for the means.
     """
     place = np.zeros(counts.shape, np.int64)
-    used = 0
+    used = near = 0
     for depth in range(counts.shape[0]):
+        if depth == 1:
+            near = used
         for kind in range(counts.shape[1]):
             count = counts[depth, kind]
             place[depth, kind] = used
@@ -76,12 +79,14 @@ def forward(
             _encode(rows, told, encoders[kind], tables, numbers, now[used : used + count])
             used += count
     for layer in range(len(types)):
-        for depth in range(counts.shape[0] - 1 - layer):
+        for depth in range(1 if len(ready) else counts.shape[0] - 1 - layer):
             for kind in range(counts.shape[1]):
                 if counts[depth, kind] > 0:
                     _step(layer, depth, kind, counts, steps, blocks, ends, edge_widths, narrow, edge_inputs, numbers,
                           types, relations, hidden, place, scratch, now, then)  # fmt: skip
         now, then = then, now
+        if layer < len(ready):
+            now[near:used, :hidden] = ready[layer]
     return now
 
 
@@ -153,3 +158,13 @@ def _finish(rows: Any, scale: Any, shift: Any, out: Any) -> None:
         share = np.float32(1) / np.sqrt(spread / np.float32(hidden) + EPSILON)
         for j in range(hidden):
             out[i, j] = rows[i, j] + max((out[i, j] - mean) * share * scale[j] + shift[j], np.float32(0))
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "nsz", "contract"})
+def judge(rows: Any, head: Any, bias: float, out: Any) -> None:
+    """Raw scores float64 ``[n]`` of the first hidden rows: each for itself, in a batch as alone."""
+    for i in range(len(out)):
+        total = bias
+        for j in range(len(head)):
+            total += np.float64(rows[i, j]) * head[j]
+        out[i] = total

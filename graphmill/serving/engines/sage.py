@@ -8,11 +8,12 @@ from safetensors.numpy import load_file
 
 from graphmill.graph.store import Graph
 from graphmill.model import Model
-from graphmill.serving.engines.kernels import MEANS, forward
+from graphmill.serving.engines.kernels import MEANS, forward, judge
 from graphmill.serving.engines.tile import LANES
 from graphmill.serving.gathered import Engine, Gathered
 
 KINDS = ("sage", "mlp")
+NOTHING = np.empty((0, 0, 0), np.float32)
 
 
 class SageEngine(Engine):
@@ -44,19 +45,44 @@ class SageEngine(Engine):
         widest = max([self._width, *(item[2] for item in architecture["relations"].values())])
         self._scratch = np.empty(MEANS * widest, np.float32)
 
-    def forward(self, batch: Gathered) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        """Embeddings float32 ``[seeds, hidden]``, good until the next call, and raw scores float64 ``[seeds]``."""
+    @property
+    def layers(self) -> int:
+        """Number of layers: of hops, without stored rows."""
+        return len(self._types)
+
+    def forward(
+        self, batch: Gathered, ready: NDArray[np.float32] = NOTHING
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Embeddings float32 ``[seeds, hidden]``, good until the next call, and raw scores float64 ``[seeds]``.
+
+        Args:
+            batch: all hops, or the first alone.
+            ready: with the first hop alone: hidden rows of its ends after each layer but the last, float32
+                ``[layers - 1, rows at depth 1, hidden]``, type by type.
+        """
+        found, scores = self._forward(batch, self.layers, ready), np.empty(batch.counts[0, self._kind])
+        judge(found, self._head, self._bias, scores)
+        return found[: len(scores), : self.hidden], scores
+
+    def rows(self, batch: Gathered) -> NDArray[np.float32]:
+        """Hidden rows of seeds of all types after each layer but the last: float32 ``[layers - 1, seeds, hidden]``."""
+        seeds = int(np.maximum(batch.counts[0], 0).sum())
+        found = np.empty((self.layers - 1, seeds, self.hidden), np.float32)
+        for place in range(len(found)):
+            found[place] = self._forward(batch, place + 1, NOTHING)[:seeds, : self.hidden]
+        return found
+
+    def _forward(self, batch: Gathered, layers: int, ready: NDArray[np.float32]) -> NDArray[np.float32]:
         rows = int(np.maximum(batch.counts, 0).sum())
         if rows > len(self._now):
             self._now, self._then = (np.empty((2 * rows, self._width), np.float32) for _ in range(2))
-        found = forward(
+        found: NDArray[np.float32] = forward(
             batch.counts, batch.dense_at, batch.codes_at, batch.steps, batch.blocks, batch.ends, batch.widths,
             batch.edge_widths, batch.narrow, batch.dense, batch.codes, batch.edge_inputs, self._all, self._encoders,
-            self._embedding, self._types, self._relations, self.hidden, self._now, self._then,
+            self._embedding, self._types[:layers], self._relations[:layers], self.hidden, ready, self._now, self._then,
             self._scratch,
         )  # fmt: skip
-        embedded: NDArray[np.float32] = found[: batch.counts[0, self._kind], : self.hidden]
-        return embedded, embedded @ self._head + self._bias
+        return found
 
     def _add(self, array: NDArray[np.float32]) -> int:
         """Where an array's numbers will stand, its last dimension filled up to whole panels."""

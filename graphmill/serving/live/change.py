@@ -89,6 +89,7 @@ class Change:
         for column, value in moments:
             live.matrix(f"times/{event.type}")[place, column] = value
         if new:
+            self.touched.setdefault(event.type, set()).add(place)
             self._links(event, place)
         elif raw:
             self.changed.setdefault(event.type, set()).add(place)

@@ -1,5 +1,6 @@
 """Which events are refused at the door: those that are wrong whatever else may come."""
 
+from collections.abc import Collection
 from typing import Any
 
 from graphmill.clock import moment
@@ -8,23 +9,28 @@ from graphmill.serving.event import EdgeEvent, LabelEvent, NodeEvent
 from graphmill.serving.live.store import Live
 
 
-def check(live: Live, event: NodeEvent | EdgeEvent | LabelEvent) -> None:
+def check(live: Live, event: NodeEvent | EdgeEvent | LabelEvent, before: Collection[tuple[str, str]] = ()) -> None:
     """Refuse what the schema does not know.
+
+    Args:
+        live: the graph.
+        event: what is to be applied to it.
+        before: type and key of nodes that will be there by then.
 
     Raises:
         UserError: saying what is wrong with the event.
     """
     if isinstance(event, NodeEvent):
-        _check_node(live, event)
+        _check_node(live, event, before)
     elif isinstance(event, EdgeEvent):
         _check_edge(live, event)
     else:
         _check_label(live, event)
 
 
-def _check_node(live: Live, event: NodeEvent) -> None:
+def _check_node(live: Live, event: NodeEvent, before: Collection[tuple[str, str]]) -> None:
     described = _known(live.graph.schema.nodes, event.type, "node type")
-    new = live.is_new(event.type, str(event.key))
+    new = live.is_new(event.type, str(event.key)) and (event.type, str(event.key)) not in before
     if event.time is not None:
         moment(event.time, live.graph.clock, "time")
     elif new and described.time is not None:
