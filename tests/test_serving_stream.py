@@ -15,7 +15,7 @@ import redis
 from graphmill.errors import UserError
 from graphmill.serving import stream as module
 from graphmill.serving.log import Log, NotNow, read_log
-from graphmill.serving.stream import Stream
+from graphmill.serving.stream import Stream, ended
 from tests.serving import free_ports
 
 NAME, GROUP = "events", "replica-0"
@@ -97,8 +97,7 @@ async def reading(server, accept):
         yield stream
         assert not task.done()
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await ended(task)
 
 
 class Into:

@@ -25,7 +25,7 @@ from graphmill.serving.record import Record
 from graphmill.serving.served import Served, load
 from graphmill.serving.settings import Settings
 from graphmill.serving.source import find
-from graphmill.serving.stream import Stream
+from graphmill.serving.stream import Stream, ended
 
 LOG = logging.getLogger(__name__)
 WATCH = 10.0
@@ -274,8 +274,7 @@ class LivePredictor:
     async def stop(self) -> None:
         """Finish what is on its way, and close."""
         for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+            await ended(task)
         if self._record is not None:
             await self._record.stop()
         if self._log is not None:
