@@ -189,8 +189,8 @@ def test_entries_that_are_wrong_are_put_aside_with_the_reason(server, client, tm
     async def work():
         into = Into(tmp_path, e2="no column 'x'")
         async with reading(server, into) as stream:
-            await until(lambda: into.log.end == 2 and pending(client) == 0)
-            assert stream.refused == 5 and stream.problem is None
+            await until(lambda: into.log.end == 2 and pending(client) == 0 and stream.refused == 5)
+            assert stream.problem is None
         await into.log.close()
 
     asyncio.run(work())
