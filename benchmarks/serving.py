@@ -31,7 +31,7 @@ from benchmarks.load import PROTOCOLS
 CONCURRENCY = (1, 8, 32)
 RATE = 5_000
 """Events a second beside the questions."""
-ROUNDS = 5
+ROUNDS = 3
 
 
 def run(small: bool) -> dict[str, Any]:
@@ -49,8 +49,8 @@ def run(small: bool) -> dict[str, Any]:
             server(["benchmarks.unbatched", str(made.artifacts / "model"), str(made.artifacts)], "model")
         )
         servers = {"ours": ours, "floor": floor, "stock": stock, "unbatched": single}
-        found = _quiet(servers, made, 300 if small else 2_000)
-        busy = _busy(ours, made, 4 if small else 20)
+        found = _quiet(servers, made, 300 if small else 600)
+        busy = _busy(ours, made, 4 if small else 10)
         return _told(found, busy, servers, small)
 
 
@@ -65,7 +65,7 @@ def _quiet(servers: dict[str, dict[str, Any]], made: "world.Made", requests: int
                         continue  # what they are there for: the stock's latency alone, the throughput of 32
                     before = _spent(given["pid"])
                     one = client({
-                        "kind": "ask", "protocol": protocol, "concurrency": many, "requests": requests * min(many, 8),
+                        "kind": "ask", "protocol": protocol, "concurrency": many, "requests": requests * min(many, 4),
                         "warm": 20 * many, "keys": made.keys, **given,
                     })  # fmt: skip
                     one["server"] = _spent(given["pid"]) - before

@@ -15,7 +15,7 @@ import redis
 from graphmill.errors import UserError
 from graphmill.serving import stream as module
 from graphmill.serving.log import Log, NotNow, read_log
-from graphmill.serving.stream import Stream
+from graphmill.serving.stream import Stream, ended
 from tests.serving import free_ports
 
 NAME, GROUP = "events", "replica-0"
@@ -97,8 +97,7 @@ async def reading(server, accept):
         yield stream
         assert not task.done()
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await ended(task)
 
 
 class Into:
@@ -190,8 +189,8 @@ def test_entries_that_are_wrong_are_put_aside_with_the_reason(server, client, tm
     async def work():
         into = Into(tmp_path, e2="no column 'x'")
         async with reading(server, into) as stream:
-            await until(lambda: into.log.end == 2 and pending(client) == 0)
-            assert stream.refused == 5 and stream.problem is None
+            await until(lambda: into.log.end == 2 and pending(client) == 0 and stream.refused == 5)
+            assert stream.problem is None
         await into.log.close()
 
     asyncio.run(work())

@@ -5,6 +5,7 @@ import logging
 import shutil
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from graphmill.serving.record import Record
 from graphmill.serving.served import Served, load
 from graphmill.serving.settings import Settings
 from graphmill.serving.source import find
-from graphmill.serving.stream import Stream
+from graphmill.serving.stream import Stream, ended
 
 LOG = logging.getLogger(__name__)
 WATCH = 10.0
@@ -242,14 +243,14 @@ class LivePredictor:
             if self._log is None:
                 raise UserError("--stream needs --state: a folder for the log of what was read")
             self._stream = Stream(settings.stream, settings.stream_name, settings.stream_group)
-            metrics.REFUSED.set_function(lambda stream=self._stream: stream.refused)
+            metrics.REFUSED.set_function(partial(getattr, self._stream, "refused"))
             self._tasks.append(asyncio.create_task(self._stream.run(self._from_stream)))
         if settings.prediction_log is not None:
             node = self._ready().live.graph.task.node
             self._record = Record(
                 settings.prediction_log, settings.prediction_share, node, self._model.artifact.digest[:16]
             )
-            metrics.LOST.set_function(lambda record=self._record: record.dropped)
+            metrics.LOST.set_function(partial(getattr, self._record, "dropped"))
             self._record.start()
         self._tasks.append(asyncio.create_task(self._watch()))
         if settings.hidden is not None:
@@ -273,8 +274,7 @@ class LivePredictor:
     async def stop(self) -> None:
         """Finish what is on its way, and close."""
         for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+            await ended(task)
         if self._record is not None:
             await self._record.stop()
         if self._log is not None:

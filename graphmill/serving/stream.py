@@ -158,6 +158,13 @@ class Stream:
         self.refused += len(wrong)
 
 
+async def ended(task: "asyncio.Task[Any]") -> None:
+    """Cancel a task until it has ended: Redis' client may take a cancellation for a broken connection."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=0.5)
+
+
 def _event(fields: dict[bytes, bytes]) -> Event:
     """The event of an entry; ValueError says why there is none."""
     if FIELD not in fields:
