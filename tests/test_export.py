@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -63,6 +64,22 @@ def test_the_numba_engine_has_networks_of_any_width(hidden):
         ours, scores = engine.forward(batch)
         np.testing.assert_allclose(ours, embedded.numpy(), atol=5e-5, rtol=1e-4)
         np.testing.assert_allclose(scores, raw, atol=5e-5, rtol=1e-4)
+
+
+def test_a_type_that_came_after_the_model_changes_nothing():
+    shape, network, fanouts = drawn(4, "sage")
+    weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    batch, _ = gathered(shape, network, fanouts, lambda depth: 9)
+    wanted = SageEngine(weights, network.shape.canonical(), shape).forward(batch)
+    later = replace(shape, nodes=shape.nodes | {"later": 0})
+    table = np.full((len(batch.counts), 1), -1)
+    batch = replace(
+        batch, types=list(later.nodes), counts=np.hstack([batch.counts, table]),
+        widths=np.vstack([batch.widths, [0, 0]]),
+        dense_at=np.hstack([batch.dense_at, 0 * table]), codes_at=np.hstack([batch.codes_at, 0 * table]),
+    )  # fmt: skip
+    for one, other in zip(SageEngine(weights, network.shape.canonical(), later).forward(batch), wanted, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_the_batch_after_a_larger_one_is_not_touched_by_it(tmp_path):

@@ -94,6 +94,8 @@ class SageEngine(Engine):
         return place
 
     def _encoder(self, node: str, architecture: dict[str, Any]) -> list[int]:
+        if node not in architecture["inputs"]:
+            return [0] * 5  # the type came after the model, and no relation of the model's leads there
         before, dense = len(self._tables), int(architecture["inputs"][node])
         weight, inputs = self._weights[f"encoders.{node}.linear.weight"].T, dense
         for place in range(len(architecture["embedded"][node])):
@@ -105,6 +107,8 @@ class SageEngine(Engine):
         return [self._add(weight[:dense]), bias, dense, before, len(self._tables) - before]
 
     def _own(self, layer: int, node: str) -> list[int]:
+        if f"layers.{layer}.norm.{node}.weight" not in self._weights:
+            return [0] * 4
         own, norm = f"layers.{layer}.convolution.own.{node}", f"layers.{layer}.norm.{node}"
         return [
             self._add(self._weights[f"{own}.weight"].T), self._add(self._weights[f"{own}.bias"]),
