@@ -68,6 +68,8 @@ def _front(given: argparse.Namespace) -> None:
         def problem(self) -> None:
             return None
 
+        blocked = problem
+
         def record(self, *answered: Any) -> None:
             return None
 

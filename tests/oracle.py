@@ -58,6 +58,9 @@ class Oracle:
     def problem(self) -> str | None:
         return self.trouble
 
+    def blocked(self) -> str | None:
+        return self.trouble
+
     def record(self, request: str, asked: Any, answers: Any, graph: GraphVersion) -> None:
         self.recorded.append((request, [answer.id for answer in answers]))
 

@@ -135,3 +135,14 @@ def test_an_explanation_says_what_one_thing_alone_changes(scorer):
 def test_embeddings_come_when_asked_for(scorer):
     plain, told = ask(scorer, payment(5))[0], ask(scorer, payment(5), embedding=True)[0]
     assert plain.embedding is None and told.embedding.shape == (1,)
+
+
+def test_a_node_that_was_only_mentioned_is_judged_by_what_is_known_of_it(scorer):
+    apply(scorer.live, [{"id": "l1", "kind": "label", "key": "n1", "value": True, "known_at": "2025-05-01"}])
+    (mentioned,) = ask(scorer, {"id": "n1", "at": "2025-05-02"})
+    assert mentioned.known
+    (brought,) = ask(scorer, payment(1))
+    assert not brought.known and brought.score != mentioned.score
+    apply(scorer.live, [happened(payment(1))])
+    (after,) = ask(scorer, {"id": "n1"})
+    assert after.known and after.score == pytest.approx(brought.score, rel=1e-6)

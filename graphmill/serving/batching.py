@@ -40,7 +40,10 @@ class Predictor(Protocol):
         """The state of the graph that `answer` would see now; asked at any time, also before it is ready."""
 
     def problem(self) -> str | None:
-        """Why predictions cannot be answered now; None when they can."""
+        """Why the server is not ready; None when it is."""
+
+    def blocked(self) -> str | None:
+        """Why questions cannot be answered now; None when they can, although events may not be taken."""
 
     async def accept(self, events: list[dict[str, Any]]) -> list[int | None]:
         """The offset of each event once it is on disk; None for one that was accepted before.

@@ -78,10 +78,12 @@ class GraphModel(Model):
             self._starting.cancel()
 
     def check_ready(self) -> None:
-        """Raises `Failure` with the reason when predictions cannot be answered."""
-        problem = self.predictor.problem()
-        if problem is not None:
-            raise Failure(Kind.NOT_READY, problem, ((b"retry-after", b"1"),))
+        """Raises `Failure` with the reason when the server is not ready."""
+        _refuse(self.predictor.problem())
+
+    def check_open(self) -> None:
+        """Raises `Failure` with the reason when questions cannot be answered."""
+        _refuse(self.predictor.blocked())
 
     async def answer(self, call: Call, request: str) -> Any:
         """The encoded answer to a call; ``request`` is its id.
@@ -89,7 +91,7 @@ class GraphModel(Model):
         Raises:
             Failure: when it is not answered.
         """
-        self.check_ready()
+        self.check_open()
         verb = InferenceVerb.EXPLAIN if call.explain else InferenceVerb.PREDICT
         response, _ = await self(call, {"x-request-id": request}, verb)
         return response
@@ -125,6 +127,11 @@ class GraphModel(Model):
         response = call.encode(asked, answered)
         metrics.STAGE["encode"].observe(time.perf_counter() - begun)
         return response
+
+
+def _refuse(reason: str | None) -> None:
+    if reason is not None:
+        raise Failure(Kind.NOT_READY, reason, ((b"retry-after", b"1"),))
 
 
 def deadline_after(milliseconds: float, most: int) -> float:

@@ -80,11 +80,15 @@ class LivePredictor:
         return at if clock == "step" else text(at, clock)
 
     def problem(self) -> str | None:
-        """Why predictions cannot be answered now; None when they can."""
-        if self._trouble is not None:
-            return self._trouble
+        """Why the server is not ready; None when it is."""
         if self._log is not None and self._log.problem is not None:
             return self._log.problem
+        return self.blocked()
+
+    def blocked(self) -> str | None:
+        """Why questions cannot be answered now: a full disk is no reason, it keeps events out alone."""
+        if self._trouble is not None:
+            return self._trouble
         if self._stream is not None and not self._stream.caught_up:
             return self._stream.problem or "the events of the stream are being read"
         return None

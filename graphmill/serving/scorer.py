@@ -94,8 +94,9 @@ class Scorer:
     def _found(self, stage: Stage, instance: Instance, now: int) -> tuple[int, int, bool]:
         live, key = self.live, str(instance.id)
         given = None if instance.at is None else moment(instance.at, live.graph.clock, "at")
-        if live.is_new(self.node, key):
-            if not (instance.columns or instance.links or instance.edges):
+        brings = bool(instance.columns or instance.links or instance.edges)
+        if live.is_new(self.node, key) and (brings or key not in live.keys[self.node]):
+            if not brings:
                 raise UserError(f"no {self.node} {key[:60]!r}; give its columns, links and edges to judge a new one")
             at = now if given is None else given
             return stage.add(instance, at), at, False

@@ -145,7 +145,8 @@ class Change:
             described = self.live.graph.schema.nodes[node]
             timeless = described.table is not None and described.time is None
             place = self._add(node, key, ALWAYS if timeless else time)
-            self.live.mentioned[node].add(place)
+            if described.table is not None:  # else a mention is all there ever is
+                self.live.mentioned[node].add(place)
         return place
 
     def _add(self, node: str, key: str, time: int) -> int:
