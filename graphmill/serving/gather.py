@@ -56,9 +56,9 @@ class Tables:
         programs = [features.state_program(graph, node) for node in types]
         lists = _Lists()
         for node in types:
-            lists.encoder(inputs.nodes[node], features.nodes[node])
+            lists.encoder(inputs.nodes.get(node, Encoder([], [])), features.nodes[node])
         for node, program in zip(types, programs, strict=True):
-            lists.encoder(inputs.state[node], np.empty((0, program.width), np.float32))
+            lists.encoder(inputs.state.get(node, Encoder([], [])), np.empty((0, program.width), np.float32))
         for name in relations:
             edge = inputs.relation[name].edge
             raw = features.edges[edge] if edge else np.empty((0, 0), np.float32)
@@ -80,10 +80,15 @@ class Tables:
             encoders, parts, numbers, landmarks, recode, states, np.concatenate([item.parts for item in programs]),
             np.concatenate([item.lengths for item in programs]), np.concatenate([item.wanted for item in programs]),
             np.array(places, np.int64).reshape(len(relations), 3),
-            np.array([[len(inputs.names(node)), len(inputs.embedded(node))] for node in types], np.int64),
+            np.array([_widths(inputs, node) for node in types], np.int64),
             np.array([len(inputs.edge_names(name)) for name in relations], np.int64),
             float(day(graph.clock)), lists.arrays,
         )  # fmt: skip
+
+
+def _widths(inputs: Inputs, node: str) -> tuple[int, int]:
+    """Dense inputs and codes of a type: none of one that came after the model, which no relation of its leads to."""
+    return (len(inputs.names(node)), len(inputs.embedded(node))) if node in inputs.nodes else (0, 0)
 
 
 class _Lists:
