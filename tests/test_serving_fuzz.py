@@ -147,6 +147,7 @@ def _held(served: Served, seed: int) -> int:
     asyncio.run(storm(served, seed, 1000))
     served.oracle.calls.clear()
     served.oracle.seen.clear()
+    served.oracle.recorded.clear()
     gc.collect()
     return tracemalloc.get_traced_memory()[0]
 
