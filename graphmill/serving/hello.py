@@ -12,7 +12,9 @@ HEADER = "-H 'content-type: application/json'"
 
 
 def curls(live: Live, name: str, port: int) -> list[str]:
-    """A known node, a node never seen before, and an event, each as a command that works.
+    """A known node, a node never seen before with its reasons, and an event, each as a command that works.
+
+    Where nodes have neither columns nor links, the reasons are those of the known one.
 
     Args:
         live: the graph.
@@ -32,7 +34,7 @@ def curls(live: Live, name: str, port: int) -> list[str]:
     home = f"http://127.0.0.1:{port}/v1"
     asked = (
         (f"models/{name}:predict", {"instances": [{"id": key}]}),
-        (f"models/{name}:explain", {"instances": [new]}),
+        (f"models/{name}:explain", {"instances": [new if new["columns"] or new["links"] else {"id": key}]}),
         ("graph/events", {"events": [event]}),
     )
     return [f"curl -s {HEADER} {home}/{path} -d '{_quoted(body)}'" for path, body in asked]
