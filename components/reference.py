@@ -20,7 +20,7 @@ and documented; anything not listed here is refused.
 def page() -> str:
     """The whole page."""
     models: dict[str, type[Section]] = {"schema": Schema, "task": Task}
-    models |= {name: importlib.import_module(f"graphmill.{name}").Params for name in STAGES}
+    models |= {name: importlib.import_module(f"graphmill.{name}").Params for name in (*STAGES, "rollout", "tracking")}
     parts = [HEAD]
     for name, model in models.items():
         parts.append(f"## `{name}`\n")

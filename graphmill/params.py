@@ -23,6 +23,8 @@ SECTIONS = (
     "drift",
     "score",
     "deploy",
+    "rollout",
+    "tracking",
 )
 
 
