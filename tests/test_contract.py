@@ -32,7 +32,11 @@ def tasks(specification):
 
 
 def test_params_name_every_stage_in_order():
-    assert list(yaml.safe_load((HOME / "params.yaml").read_text())) == list(SECTIONS) == ["schema", "task", *ORDER, "rollout", "tracking"]
+    assert (
+        list(yaml.safe_load((HOME / "params.yaml").read_text()))
+        == list(SECTIONS)
+        == ["schema", "task", *ORDER, "rollout", "tracking"]
+    )
 
 
 def test_dvc_and_components_have_the_same_stages_in_order():
