@@ -1,4 +1,4 @@
-"""What W&B is told of a run."""
+"""Section `tracking`: what W&B is told of a run."""
 
 from typing import Literal
 
