@@ -236,7 +236,7 @@ def add_aliases(server: Server, given: dict[str, Any]) -> dict[str, Any]:
 @operation
 def update_artifact(server: Server, given: dict[str, Any]) -> dict[str, Any]:
     artifact = server.artifacts[given["input"]["artifactID"]]
-    artifact |= {key: given["input"][key] for key in ("metadata", "description")}
+    artifact["metadata"] = given["input"]["metadata"]
     return {"result": {"artifact": _shown(server, artifact)}}
 
 

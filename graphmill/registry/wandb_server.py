@@ -112,7 +112,7 @@ class Server:
             raise UserError(
                 f"{self._place}: needs W&B's server, and WANDB_MODE is {mode}; unset it, or use a directory as home"
             )
-        return wandb.Api(timeout=TIMEOUT)
+        return wandb.Api(overrides={"entity": self.entity, "project": self.project}, timeout=TIMEOUT)
 
     @property
     def _place(self) -> str:
@@ -189,3 +189,15 @@ def _status(error: BaseException | None) -> int:
         seen = getattr(response, "http_status", 0) or getattr(response, "status_code", 0)
         error = getattr(error, "exc", None) or error.__cause__
     return int(seen)
+
+
+def _advice(text: str) -> str:
+    """For errors that come from the uploading process as text only."""
+    found = re.search(r"\b(?:HTTP|status|error:?|code) (401|403|404|409|429|507)\b", text)
+    if found:
+        return ADVICE[int(found[1])]
+    return UNREACHABLE
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
