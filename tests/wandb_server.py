@@ -101,7 +101,9 @@ class Handler(BaseHTTPRequestHandler):
         self._with_fault("PUT", lambda: self._keep(body))
 
     def do_GET(self) -> None:
-        self._with_fault("GET", lambda: (200 if self.path in self.server.files else 404, self.server.files.get(self.path, b"")))
+        self._with_fault(
+            "GET", lambda: (200 if self.path in self.server.files else 404, self.server.files.get(self.path, b""))
+        )
 
     def _graphql(self, operation: str, variables: dict[str, Any]) -> tuple[int, bytes]:
         self.server.requests.append({"operation": operation, "variables": variables})
@@ -272,7 +274,9 @@ def project_artifacts(server: Server, given: dict[str, Any]) -> dict[str, Any]:
 def get_artifact_membership_file_urls(server: Server, given: dict[str, Any]) -> dict[str, Any]:
     index = int(given["alias"][1:])
     artifact = next(item for item in server.collection(given["collection"]) if item["index"] == index)
-    files = [{"__typename": "File", "name": name, "directUrl": server.url + path} for name, path in artifact["files"].items()]
+    files = [
+        {"__typename": "File", "name": name, "directUrl": server.url + path} for name, path in artifact["files"].items()
+    ]
     about = {"endCursor": None, "hasNextPage": False, "__typename": "PageInfo"}
     membership = {"files": {"pageInfo": about, "edges": [{"node": file} for file in files]}}
     return {"project": {"artifactCollection": {"__typename": "ArtifactSequence", "artifactMembership": membership}}}
@@ -301,7 +305,9 @@ def _project(name: str) -> dict[str, Any]:
 def _shown(server: Server, artifact: dict[str, Any]) -> dict[str, Any]:
     """The fields of the SDK's ``ArtifactFragment``."""
     about = {"__typename": "ArtifactSequence", "name": artifact["collection"], "project": _project(artifact["project"])}
-    names = [alias for alias, owner in server.aliases.get(artifact["collection"], {}).items() if owner == artifact["id"]]
+    names = [
+        alias for alias, owner in server.aliases.get(artifact["collection"], {}).items() if owner == artifact["id"]
+    ]
     return {
         "__typename": "Artifact",
         **{key: artifact[key] for key in ("id", "description", "metadata", "state", "digest")},

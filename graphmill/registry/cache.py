@@ -41,7 +41,9 @@ def fetch(digest: str, download: Callable[[Path], None]) -> Path:
                 _fill(home, digest, download)
     except OSError as error:
         reason = f"{error.strerror or error} ({error.filename or home})"
-        raise UserError(f"{home}: cannot be written: {reason}; make room, or name another folder in {VARIABLE}") from error
+        raise UserError(
+            f"{home}: cannot be written: {reason}; make room, or name another folder in {VARIABLE}"
+        ) from error
     return home / KIND
 
 

@@ -25,7 +25,6 @@ from graphmill.registry.moves import KIND
 from graphmill.registry.storage import now
 from graphmill.registry.wandb_server import Server
 
-SCHEME = "wandb://"
 HISTORY_KIND = "registry-history"
 WISH = ("alias", "target", "who", "when", "why")
 """What is kept of a move; where it came from follows from the moves before it."""

@@ -19,7 +19,7 @@ UPLOAD_TIMEOUT = 900
 PAGE = 100
 """Versions that are asked for at once."""
 RETRIES = 4
-"""Times that an upload's request is sent again, each after a longer wait."""
+"""Times that an upload's request is sent again, after 2 seconds and longer; the SDK takes 0 for its own 20."""
 
 ADVICE = {
     401: "the API key was not accepted; set WANDB_API_KEY, or run `wandb login`, with a key of this server",
@@ -30,7 +30,16 @@ ADVICE = {
     507: "W&B has no room left for this account; make room there and do it again",
 }
 """What to do about an answer, by its HTTP status."""
-UNREACHABLE = "the server does not answer as it should; nothing is half done; try again when it does"
+WORDS = (
+    (r"(error|http|status) 401|api.key|no authentication|not logged in|verify credentials.*40[13]", 401),
+    (r"(error|http|status) 403|permission|forbidden", 403),
+    (r"(error|http|status) 404|not found", 404),
+    (r"(error|http|status) 409", 409),
+    (r"(error|http|status) 429", 429),
+    (r"(error|http|status) 507|storage limit", 507),
+)
+"""How the SDK tells of the same where it gives no status."""
+UNREACHABLE = "the server does not answer as it should; try again when it does: nothing is done twice"
 
 
 class Server:
@@ -76,9 +85,14 @@ class Server:
         version.add_dir(str(content), policy="immutable", skip_cache=True)
         with self._asking("write"):
             self._api  # noqa: B018 - offline, and without a key, it says so before anything is uploaded
-            with wandb.init(settings=self._settings(wandb, scratch)) as run:
+            run = wandb.init(settings=self._settings(wandb, scratch))
+            failed = 1
+            try:
                 run.log_artifact(version)
                 version.wait(UPLOAD_TIMEOUT)
+                failed = 0
+            finally:
+                run.finish(exit_code=failed)
 
     def name(self, version: Any, aliases: list[str]) -> None:
         """Let W&B's own aliases name a version; the server takes them from the one that had them.
@@ -132,7 +146,7 @@ class Server:
         for part in ("graphql", "file_transfer", "file_stream"):
             patience |= {
                 f"x_{part}_retry_max": RETRIES,
-                f"x_{part}_retry_wait_min_seconds": 0.5,
+                f"x_{part}_retry_wait_min_seconds": 2,
                 f"x_{part}_retry_wait_max_seconds": 8,
             }
         return wandb.Settings(
@@ -158,46 +172,29 @@ class Server:
 
     @contextmanager
     def _asking(self, what: str) -> Iterator[None]:
-        """The SDK raises a dozen kinds of errors, and in the middle of a call any of them."""
+        """What the SDK raises for the server's and the network's faults becomes one kind of error."""
+        wandb = sdk.load()
+        unanswered = wandb.sdk.lib.service.service_connection.WandbApiFailedError
         try:
             yield
-        except UserError:
-            raise
-        except OSError as error:
-            if _is_local(error):
-                raise
-            raise self._told(what, error) from error
-        except Exception as error:
+        except (wandb.Error, unanswered, ValueError, RuntimeError, OSError) as error:
+            if isinstance(error, OSError) and error.filename is not None:
+                raise  # the disk's word, not the network's
             raise self._told(what, error) from error
 
     def _told(self, what: str, error: Exception) -> UserError:
-        status = _status(error)
-        advice = ADVICE.get(status, UNREACHABLE) if status else _advice(str(error))
-        return UserError(f"{self._place}: cannot {what}: {_first_line(error)}; {advice}")
+        said = str(error).strip().partition("\n")[0] or type(error).__name__
+        if "did not respond in time" in said:  # of the SDK's own process, which is still trying
+            said = f"no answer within {TIMEOUT} s"
+        return UserError(f"{self._place}: cannot {what}: {said}; {ADVICE.get(_status(error), UNREACHABLE)}")
 
 
-def _is_local(error: OSError) -> bool:
-    """The disk's word, not the network's."""
-    return error.filename is not None and not isinstance(error, ConnectionError | TimeoutError)
-
-
-def _status(error: BaseException | None) -> int:
-    """The HTTP status that an error stands for, 0 where there is none."""
-    seen = 0
-    while error is not None and not seen:
-        response = getattr(error, "response", None)
-        seen = getattr(response, "http_status", 0) or getattr(response, "status_code", 0)
-        error = getattr(error, "exc", None) or error.__cause__
-    return int(seen)
-
-
-def _advice(text: str) -> str:
-    """For errors that come from the uploading process as text only."""
-    found = re.search(r"\b(?:HTTP|status|error:?|code) (401|403|404|409|429|507)\b", text)
-    if found:
-        return ADVICE[int(found[1])]
-    return UNREACHABLE
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+def _status(error: Exception) -> int:
+    """The HTTP status that an error stands for, 0 where there is none; of an upload there are words only."""
+    cause: BaseException | None = error
+    while cause is not None:
+        response = getattr(cause, "response", None)
+        if status := getattr(response, "http_status", 0) or getattr(response, "status_code", 0):
+            return int(status)
+        cause = getattr(cause, "exc", None) or cause.__cause__
+    return next((status for words, status in WORDS if re.search(words, str(error), re.IGNORECASE)), 0)
