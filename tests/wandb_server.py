@@ -8,33 +8,52 @@ version of its collection. It is no server: there is one user and no permission 
 
 import base64
 import json
+import os
 import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 KEY = "0123456789" * 4
 """The one key that is accepted."""
 ENTITY = "team"
 """The one team, of which ``someone`` is a member."""
 
-Fault = Callable[[str, int], str]
-"""What happens to an operation, given its name and how often it came: ``""`` (nothing), ``500``, ``429``, ``reset``
-(the connection breaks before it is done) or ``lost`` (it is done, and the connection breaks before the answer)."""
+WRITES = (
+    *("UpsertBucket", "CreateArtifact", "CreateArtifactManifest", "CreateArtifactFiles", "PUT", "CommitArtifact"),
+    *("AddAliases", "UpdateArtifact"),
+)
+"""The operations that change what the registry reads."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What befalls an operation: an HTTP ``status``, or a connection that breaks (-1); 0 is none.
+
+    With ``done`` it is carried out first, and only the answer is lost.
+    """
+
+    status: int = 0
+    done: bool = False
 
 
 class Server(ThreadingHTTPServer):
     """Everything that was stored, by artifact id, and the operations that came, by name."""
 
     daemon_threads = True
+    STATE = ("projects", "artifacts", "numbers", "aliases", "files")
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.lock = threading.RLock()
-        self.fault: Fault = lambda operation, count: ""
+        self.fault: Callable[[str, int], Fault] = lambda operation, count: Fault()
         self.calls: list[str] = []
         self.requests: list[dict[str, Any]] = []
         self.projects: set[str] = set()
@@ -48,8 +67,8 @@ class Server(ThreadingHTTPServer):
         with self.lock:
             return OPERATIONS[operation](self, variables)
 
-    def judge(self, operation: str) -> str:
-        """Count the operation and say what fault it meets."""
+    def judge(self, operation: str) -> Fault:
+        """Count the operation and say what befalls it."""
         with self.lock:
             self.calls.append(operation)
             return self.fault(operation, self.calls.count(operation))
@@ -92,7 +111,7 @@ class Handler(BaseHTTPRequestHandler):
         request = json.loads(body)
         operation = re.findall(r"(?:query|mutation) (\w+)", request["query"])[0]
         if not self._authorised():
-            self._send(401, b'{"errors": [{"message": "user is not logged in"}]}')
+            self._send(401, json.dumps({"errors": [{"message": TEXTS[401]}]}).encode())
             return
         self._with_fault(operation, lambda: self._graphql(operation, request.get("variables") or {}))
 
@@ -120,15 +139,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def _with_fault(self, operation: str, work: Callable[[], tuple[int, bytes]]) -> None:
         fault = self.server.judge(operation)
-        if fault.isdigit():
-            self._send(int(fault), json.dumps({"errors": [{"message": f"a fault of {operation}"}]}).encode())
-            return
-        answer = work() if fault != "reset" else None
-        if fault or answer is None:
+        answer = work() if fault.done or not fault.status else None
+        if fault.status == -1:
             self.close_connection = True
             self.connection.close()
-            return
-        self._send(*answer)
+        elif fault.status:
+            self._send(fault.status, json.dumps({"errors": [{"message": TEXTS[fault.status]}]}).encode())
+        elif answer:
+            self._send(*answer)
 
     def _authorised(self) -> bool:
         kind, _, value = self.headers.get("authorization", "").partition(" ")
@@ -145,6 +163,7 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+TEXTS = {401: "user is not logged in", 403: "permission denied", 404: "entity not found", 429: "slow", 500: "broken"}
 OPERATIONS: dict[str, Callable[[Server, dict[str, Any]], dict[str, Any]]] = {}
 
 
@@ -326,3 +345,23 @@ def _shown(server: Server, artifact: dict[str, Any]) -> dict[str, Any]:
         "createdAt": "2026-01-01T00:00:00Z",
         "updatedAt": None,
     }
+
+
+@contextmanager
+def at_work(folder: Path) -> Iterator[Server]:
+    """The SDK talks to a running stand-in, keeps its own files in ``folder``, and is silent."""
+    names = {f"WANDB_{name}_DIR": str(folder / name.lower()) for name in ("DATA", "CACHE", "CONFIG")}
+    quiet = {"WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false", "WANDB_CONSOLE": "off"}
+    with running() as server, pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("WANDB_")]:
+            patch.delenv(name)
+        for name, value in {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": KEY, **names, **quiet}.items():
+            patch.setenv(name, value)
+        import wandb
+
+        wandb.teardown()
+        try:
+            yield server
+        finally:
+            wandb.teardown()  # ends the process that uploads
+            os.environ.pop("WANDB_SERVICE", None)

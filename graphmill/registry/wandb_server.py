@@ -142,7 +142,7 @@ class Server:
 
     def _settings(self, wandb: Any, scratch: Path) -> Any:
         """A run of its own, whatever run the process is in, that watches nothing and gives up in time."""
-        patience = {}
+        patience: dict[str, int] = {}
         for part in ("graphql", "file_transfer", "file_stream"):
             patience |= {
                 f"x_{part}_retry_max": RETRIES,
