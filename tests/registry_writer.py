@@ -1,4 +1,4 @@
-"""A process that writes into a registry: ``HOME register FOLDER move ALIAS VERSION WHY …``; ``-`` is what it registered."""
+"""A process that writes into a registry: HOME, then ``register FOLDER`` and ``move ALIAS VERSION WHY`` repeated."""
 
 import sys
 

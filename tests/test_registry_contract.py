@@ -117,7 +117,7 @@ def test_a_model_must_be_whole(home: Registry, models: list[Path]) -> None:
 @pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
 @pytest.mark.slow
 def test_a_crash_at_any_write_loses_nothing(place: Place, models: list[Path], done: bool) -> None:
-    """The writer dies at its first write, its second, …: what is there is as before or as after, and trying again ends it."""
+    """The writer dies at its first write, its second, …: all is as before or as after, and trying again ends it."""
     home = place.open()
     home.register(models[0], EVALUATION)
     home.move("champion", "v0", "first")
