@@ -71,12 +71,12 @@ class Local:
         shutil.copytree(self._backup, self.name)
 
     @contextmanager
-    def crash(self, count: int, done: bool) -> Iterator[list[str]]:
-        """End the writer at its ``count``-th write, before or after it; yields the writes up to there."""
+    def crash(self, count: int) -> Iterator[list[str]]:
+        """End the writer at its ``count``-th write; yields the writes up to there."""
         seen: list[str] = []
         with pytest.MonkeyPatch.context() as patch:
             for name in ("rename", "replace", "fsync"):
-                patch.setattr(os, name, _failing(getattr(os, name), name, seen, count, done))
+                patch.setattr(os, name, _failing(getattr(os, name), name, seen, count))
             try:
                 yield seen
             except Killed:
@@ -104,8 +104,8 @@ class Remote:
             setattr(self.server, name, value)
 
     @contextmanager
-    def crash(self, count: int, done: bool) -> Iterator[list[str]]:
-        """From the ``count``-th write on, done or not, the server hears nothing of the writer any more.
+    def crash(self, count: int) -> Iterator[list[str]]:
+        """From the ``count``-th write on, the server hears nothing of the writer any more.
 
         All that lasts is at the server, so this is what the writer's death looks like from there.
         """
@@ -114,7 +114,6 @@ class Remote:
         def fault(operation: str, _: int) -> Fault:
             if operation in WRITES and len(seen) < count:
                 seen.append(operation)
-                return Fault(403, done=done) if len(seen) == count else Fault()
             return Fault(403) if len(seen) == count else Fault()
 
         self.server.fault = fault
@@ -126,14 +125,11 @@ class Remote:
             self.server.fault = lambda operation, count: Fault()
 
 
-def _failing(real: Callable[..., Any], name: str, seen: list[str], count: int, done: bool) -> Callable[..., Any]:
+def _failing(real: Callable[..., Any], name: str, seen: list[str], count: int) -> Callable[..., Any]:
     def failing(*arguments: Any) -> Any:
         seen.append(name)
-        if len(seen) == count and not done:
-            raise Killed
-        answer = real(*arguments)
         if len(seen) == count:
             raise Killed
-        return answer
+        return real(*arguments)
 
     return failing
