@@ -50,6 +50,7 @@ def show(home: Registry, given: argparse.Namespace) -> None:
         view.show_json({**about, "moves": [move.line() for move in moves], "lineage": model.lineage})
     else:
         view.show(view.show_table(version, aliases, model, moves))
+        view.show(view.metrics_table(version))
 
 
 def diff(home: Registry, given: argparse.Namespace) -> None:

@@ -9,6 +9,8 @@ from graphmill.registry import Version
 
 Facts = dict[tuple[str, str], Any]
 """Everything that is compared, by section (``metric``, ``parameter``, …) and name."""
+RIVAL = "champion"
+"""Under this name an evaluation has the metrics of the model that it compared with: another version's."""
 SECTIONS = ("judged", "metric", "gate", "parameter", "data", "artifact", "code", "package")
 
 
@@ -50,7 +52,8 @@ def facts(version: Version, model: Artifact) -> Facts:
     """
     judged = version.evaluation
     found: Facts = {("judged", name): judged[name] for name in ("verdict", "winner") if name in judged}
-    found |= {("metric", name): value for name, value in _leaves(judged.get("metrics", {}))}
+    measured = {name: value for name, value in judged.get("metrics", {}).items() if name != RIVAL}
+    found |= {("metric", name): value for name, value in _leaves(measured)}
     found |= {("gate", gate["name"]): _gate(gate) for gate in judged.get("gates", [])}
     lineage = model.lineage
     records = {"model": {**lineage, "digest": model.digest}, **lineage.get("artifacts", {})}

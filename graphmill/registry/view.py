@@ -54,6 +54,16 @@ def show_table(version: Version, aliases: Sequence[str], model: Artifact, moves:
     return table
 
 
+def metrics_table(version: Version) -> Table:
+    """One row a metric, one column a model, the winner first."""
+    metrics = version.evaluation.get("metrics", {})
+    models = sorted(metrics, key=lambda name: name != version.evaluation.get("winner"))
+    table = _table("metric", *models)
+    for name in dict.fromkeys(name for values in metrics.values() for name in values):
+        table.add_row(name, *(_cell(metrics[model].get(name)) for model in models))
+    return table
+
+
 def diff_table(before: str, after: str, rows: Iterable[Row]) -> Table:
     """One row a fact; digests by their beginning, numbers with their change."""
     table = _table("", "what", before, after, "change")
@@ -87,9 +97,9 @@ def _origin(model: Artifact) -> Iterator[tuple[str, str]]:
 
 
 def _judged(version: Version) -> Iterator[tuple[str, str]]:
-    judged = dict(version.evaluation)
-    gates = judged.pop("gates", [])
-    for key, value in judged.items():
+    gates = version.evaluation.get("gates", [])
+    rest = {key: value for key, value in version.evaluation.items() if key not in ("gates", "metrics")}
+    for key, value in rest.items():
         yield key, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     for gate in gates:
         word = "passed" if gate["passed"] else "FAILED"
