@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from graphmill import artifact, registry
+from graphmill import artifact, deploy, evaluate, registry
 from graphmill.errors import UserError
 from graphmill.registry import Registry, wandb_server
+from graphmill.serving.source import find
+from pipelines import local
 from tests.registries import EVALUATION, Remote, essence, make_model, process
 from tests.wandb_server import Fault, Server, at_work
 
@@ -277,3 +279,17 @@ def test_a_registered_model_leaves_nothing_here(home: Registry, model: Path, tmp
     home.register(model, EVALUATION)
     home.move("champion", "v0", "first")
     assert list((tmp_path / "work").iterdir()) == [] and list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_stages_and_the_predictor_take_this_home(place: Remote, tiny_run: Path, tmp_path: Path) -> None:
+    made = tiny_run / "artifacts"
+    params = deploy.Params(home=place.name)
+    deploy.run(made / "model", made / "evaluation", tmp_path / "release", params)
+    assert artifact.read(tmp_path / "release", "release").manifest["aliases"] == place.open().aliases()
+    model, version = find("candidate", place.name)
+    assert version == "v0" and model.artifact.digest == artifact.read(made / "model", "model").digest
+    assert local._model("v0", tmp_path, {"deploy": {"home": place.name}}) == place.open().path("v0").resolve()
+    judge = evaluate.Params(registry=place.name, bootstrap=20)
+    evaluate.run(model.artifact.path, made / "graph", made / "features", tmp_path / "evaluation", judge)
+    champion = "champion" in place.open().aliases()
+    assert ("champion" in artifact.read(tmp_path / "evaluation", "evaluation").lineage["inputs"]) == champion
