@@ -1,0 +1,276 @@
+"""The rollout's guards on simulated rollouts: `python -m benchmarks guards`.
+
+How often is a good model rolled back that is looked at every ten of its requests, and after how many requests a bad
+one? Beside ours stand two peers that see the same counts: a *threshold* on the point estimate once there are 100
+requests, and a *repeated* test of fixed size (score tests at the same split error) made at every look.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from scipy.stats import beta, lognorm, norm
+
+from benchmarks.rollouts import Counts, Model, draw, observations
+from graphmill.rollout import evidence
+from graphmill.rollout.guards import TAIL, judge
+from graphmill.rollout.params import Guards
+from graphmill.serving.metrics import ANSWERED
+
+LOOK = 10
+"""Requests of the candidate between two looks."""
+SHARES = {"5 %": 19, "25 %": 3}
+"""Requests of the champion to one of the candidate, by the candidate's share of the traffic."""
+LIMITS = Guards()
+ON = ("error_rate", "latency_ratio", "score_distance", "disagreement", "precision")
+ERROR = LIMITS.false_alarm / len(ON)
+BOUNDS = np.array([*ANSWERED, np.inf])
+FEW = 100
+"""Requests that the threshold waits for."""
+BATCH = 50
+"""Rollouts that are simulated at a time."""
+CHECKED = 3
+"""Rollouts of each kind whose verdict is compared with that of `judge`."""
+
+Broken = dict[str, NDArray[np.bool_]]
+Rule = Callable[[Counts, Counts], Broken]
+
+
+def times(slower: float = 1.0, stalls: float = 0.0) -> NDArray[np.float64]:
+    """Shares of the steps of times around 2 ms, some of them ten times that."""
+    usual, stalled = (lognorm.cdf(BOUNDS, 0.5, scale=0.002 * slower * many) for many in (1, 10))
+    return np.diff((1 - stalls) * usual + stalls * stalled, prepend=0)
+
+
+def spread(first: float, second: float) -> NDArray[np.float64]:
+    """Shares of the twenty steps of scores."""
+    return np.diff(beta.cdf(np.arange(21) / 20, first, second))
+
+
+GOOD = Model(0.001, times(), spread(2, 5), 0.03, 0.8)
+
+
+def _at_the_bounds() -> tuple[Model, Model]:
+    """A champion, and a candidate that uses up all that it may: its error would be one step further."""
+    tail = np.zeros(len(BOUNDS))
+    tail[[20, 21, 22, 23]] = 0.5, 0.49, 0.005, 0.005  # the champion's 99 % are reached exactly at a bound
+    beyond = int(np.searchsorted(BOUNDS, LIMITS.latency_ratio * BOUNDS[21]))
+    slow = np.zeros(len(BOUNDS))
+    slow[[beyond, beyond + 1]] = TAIL, 1 - TAIL
+    scores = GOOD.scores.copy()
+    scores[:5] *= 1 - LIMITS.score_distance / scores[:5].sum()
+    scores[5] += LIMITS.score_distance
+    champion = replace(GOOD, times=tail)
+    failing, true = GOOD.failing + LIMITS.error_rate, GOOD.precision - LIMITS.precision
+    return champion, Model(failing, slow, scores, LIMITS.disagreement, true)
+
+
+BAD = {
+    "fails 10 %": ("error_rate", replace(GOOD, failing=0.10)),
+    "fails 5 %": ("error_rate", replace(GOOD, failing=0.05)),
+    "three times slower": ("latency_ratio", replace(GOOD, times=times(3))),
+    "5 % take ten times as long": ("latency_ratio", replace(GOOD, times=times(stalls=0.05))),
+    "scores shifted": ("score_distance", replace(GOOD, scores=spread(4, 4))),
+    "scores constant": ("score_distance", replace(GOOD, scores=np.eye(20)[4])),
+    "decides 30 % otherwise": ("disagreement", replace(GOOD, disagreeing=0.30)),
+    "decides 20 % otherwise": ("disagreement", replace(GOOD, disagreeing=0.20)),
+    "30 % of its alarms are true": ("precision", replace(GOOD, precision=0.30)),
+}
+"""What is bad, beside a champion that is `GOOD`, and the guard that has to see it."""
+
+
+def ours(candidate: Counts, champion: Counts) -> Broken:
+    """What `judge` decides, for all rollouts and looks at once."""
+    mine, other = candidate, champion
+    failing, _ = evidence.difference(mine.failures, mine.requests, other.failures, other.requests, ERROR)
+    slow, _ = evidence.quantile(mine.times, BOUNDS, TAIL, ERROR / 2)
+    _, usual = evidence.quantile(other.times, BOUNDS, TAIL, ERROR / 2)
+    apart, _ = evidence.distance(mine.scores, other.scores, ERROR)
+    differs, _ = evidence.share(mine.disagreed, mine.requests, ERROR)
+    fewer, _ = evidence.difference(other.true, other.alarms, mine.true, mine.alarms, ERROR)
+    return {
+        "error_rate": failing > LIMITS.error_rate,
+        "latency_ratio": slow >= LIMITS.latency_ratio * usual,
+        "score_distance": apart > LIMITS.score_distance,
+        "disagreement": differs > LIMITS.disagreement,
+        "precision": fewer > LIMITS.precision,
+    }
+
+
+def threshold(candidate: Counts, champion: Counts) -> Broken:
+    """The point estimate, from so many requests on."""
+    mine, other = candidate, champion
+    requests = np.maximum(mine.requests, 1)
+    apart = np.abs(_below(mine.scores) - _below(other.scores)).max(-1)
+    broken = {
+        "error_rate": mine.failures / requests - other.failures / other.requests > LIMITS.error_rate,
+        "latency_ratio": _tail(mine.times) > LIMITS.latency_ratio * _tail(other.times),
+        "score_distance": apart > LIMITS.score_distance,
+        "disagreement": mine.disagreed / requests > LIMITS.disagreement,
+        "precision": (_rate(other.true, other.alarms) - _rate(mine.true, mine.alarms) > LIMITS.precision)
+        & (mine.alarms >= FEW),
+    }
+    return {name: one & (mine.requests >= FEW) for name, one in broken.items()}
+
+
+def repeated(candidate: Counts, champion: Counts) -> Broken:
+    """A one-sided score test at the error of its guard, as if this look were the only one."""
+    mine, other = candidate, champion
+    beyond = BOUNDS >= LIMITS.latency_ratio * _tail(other.times)[..., None]
+    slower = (mine.times * np.roll(beyond, 1, -1) * beyond).sum(-1)
+    below, others = _below(mine.scores), _below(other.scores)
+    many, more = mine.requests[..., None], other.requests[..., None]
+    sides = 2 * below.shape[-1]
+    scores = [
+        _surely(one, many, two, more, LIMITS.score_distance, ERROR / sides)
+        for one, two in ((below, others), (1 - below, 1 - others))
+    ]
+    true, usual = _rate(mine.true, mine.alarms), _rate(other.true, other.alarms)
+    return {
+        "error_rate": _surely(
+            mine.failures / mine.requests, mine.requests, other.failures / other.requests, other.requests,
+            LIMITS.error_rate, ERROR,
+        ),
+        "latency_ratio": _surely(slower / mine.requests, mine.requests, 1 - TAIL, np.inf, 0, ERROR),
+        "score_distance": (scores[0] | scores[1]).any(-1),
+        "disagreement": _surely(mine.disagreed / mine.requests, mine.requests, LIMITS.disagreement, np.inf, 0, ERROR),
+        "precision": _surely(1 - true, mine.alarms, 1 - usual, other.alarms, LIMITS.precision, ERROR),
+    }  # fmt: skip
+
+
+RULES: dict[str, Rule] = {"guards": ours, "threshold": threshold, "repeated": repeated}
+
+
+def run(small: bool) -> dict[str, Any]:
+    """Simulate good and bad models: false alarms and delays of each rule, a table, and the line of JSON."""
+    rollouts, requests = (50, 3_000) if small else (1_000, 20_000)
+    seconds = dict.fromkeys(RULES, 0.0)
+    champion, edge = _at_the_bounds()
+    good = _first_breaks(GOOD, GOOD, 19, ON, rollouts, requests, seconds)
+    at_bound = _first_breaks(champion, edge, 19, ON, rollouts, requests, seconds)
+    alarms = {kind: _alarms(found) for kind, found in (("good", good), ("at the bounds", at_bound))}
+    delays = {
+        f"{name}, {share}": _delays(_first_breaks(GOOD, bad, more, (guard,), rollouts, 2_000, seconds))
+        for name, (guard, bad) in BAD.items()
+        for share, more in SHARES.items()
+    }
+    _show(alarms, delays)
+    return _told(alarms, delays, seconds, rollouts, requests)
+
+
+def _first_breaks(
+    champion: Model, candidate: Model, more: int, on: tuple[str, ...], rollouts: int, requests: int,
+    seconds: dict[str, float],
+) -> dict[str, NDArray[np.float64]]:  # fmt: skip
+    """Requests of the candidate at the first look that breaks a guard ``[rollouts]``, infinite where none does."""
+    random = np.random.default_rng(1)
+    found: dict[str, list[NDArray[np.float64]]] = {name: [] for name in RULES}
+    while (done := sum(map(len, found["guards"]))) < rollouts:
+        many, looks = min(BATCH, rollouts - done), requests // LOOK
+        mine, other = draw(candidate, many, looks, LOOK, random), draw(champion, many, looks, LOOK * more, random)
+        for name, rule in RULES.items():
+            began = time.process_time()
+            broken = rule(mine, other)
+            seconds[name] += time.process_time() - began
+            first = _first(np.any([broken[guard] for guard in on], axis=0))
+            found[name].append(first)
+            if name == "guards" and not done:
+                _check(broken, mine, other, first)
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def _check(broken: Broken, mine: Counts, other: Counts, first: NDArray[np.float64]) -> None:
+    """What is measured here is what a rollout does: `judge` says the same at the look that decides."""
+    for rollout in range(min(CHECKED, len(first))):
+        look = int(min(first[rollout] / LOOK, mine.requests.shape[-1])) - 1
+        for at in (look, max(look - 1, 0)):
+            asked, mirrored = (judge(LIMITS, seen) for seen in observations(mine, other, BOUNDS, rollout, at))
+            said = {one.name: one.broken or two.broken for one, two in zip(asked, mirrored, strict=True)}
+            assert said == {name: bool(one[rollout, at]) for name, one in broken.items()}
+
+
+def _first(broken: NDArray[np.bool_]) -> NDArray[np.float64]:
+    return np.where(broken.any(-1), (broken.argmax(-1) + 1) * float(LOOK), np.inf)
+
+
+def _alarms(found: dict[str, NDArray[np.float64]]) -> dict[str, dict[str, float]]:
+    """Share of the rollouts that were rolled back, and its standard error."""
+    rates = {name: float(np.isfinite(first).mean()) for name, first in found.items()}
+    many = len(found["guards"])
+    return {name: {"rate": rate, "error": round((rate * (1 - rate) / many) ** 0.5, 5)} for name, rate in rates.items()}
+
+
+def _delays(found: dict[str, NDArray[np.float64]]) -> dict[str, dict[str, float]]:
+    """Median and 95th percentile of the requests until the first break, their standard errors by the bootstrap."""
+    told = {}
+    for name, first in found.items():
+        drawn = np.random.default_rng(2).choice(first, (500, len(first)))
+        with np.errstate(invalid="ignore"):  # the difference of two rollouts that never broke
+            spreads = [float(np.quantile(drawn, level, axis=1, method="higher").std()) for level in (0.5, 0.95)]
+        median, late = (float(np.quantile(first, level, method="higher")) for level in (0.5, 0.95))
+        told[name] = {"median": median, "median_error": spreads[0], "p95": late, "p95_error": spreads[1]}
+    return told
+
+
+def _surely(rate: Any, trials: Any, other: Any, other_trials: Any, bound: float, error: float) -> NDArray[np.bool_]:
+    """The score test of a share that is not more than ``bound`` beyond another."""
+    most = np.minimum(other + bound, 1)
+    variance = most * (1 - most) / np.maximum(trials, 1) + other * (1 - other) / np.maximum(other_trials, 1)
+    surely: NDArray[np.bool_] = rate - other - bound > norm.isf(error) * np.sqrt(variance)
+    return surely
+
+
+def _rate(hits: NDArray[np.float64], trials: NDArray[np.float64]) -> NDArray[np.float64]:
+    return hits / np.maximum(trials, 1)
+
+
+def _below(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    below = counts.cumsum(-1)[..., :-1]
+    return np.asarray(below / np.maximum(counts.sum(-1, keepdims=True), 1))
+
+
+def _tail(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The 99th percentile as dashboards show it, spread evenly over its step."""
+    below = counts.cumsum(-1)
+    wanted = TAIL * below[..., -1:]
+    place = (below < wanted).sum(-1, keepdims=True)
+    lower = np.concatenate([[0.0], BOUNDS[:-1]])[place]
+    upper = np.where(np.isfinite(BOUNDS[place]), BOUNDS[place], lower)
+    inside = np.take_along_axis(counts, place, -1)
+    part = (wanted - np.take_along_axis(below, place, -1) + inside) / np.maximum(inside, 1)
+    return np.asarray((lower + part * (upper - lower))[..., 0])
+
+
+def _show(alarms: dict[str, Any], delays: dict[str, Any]) -> None:
+    table = Table(title="rolled back, of good models; requests until a bad one is (median, 95 %)")
+    for heading in ("model", *RULES):
+        table.add_column(heading, justify="left" if heading == "model" else "right")
+    for kind, found in alarms.items():
+        table.add_row(kind, *(f"{one['rate']:.2%} ± {one['error']:.2%}" for one in found.values()))
+    for kind, found in delays.items():
+        table.add_row(kind, *(f"{one['median']:,.0f}, {one['p95']:,.0f}" for one in found.values()))
+    Console(width=120).print(table)
+
+
+def _told(
+    alarms: dict[str, Any], delays: dict[str, Any], seconds: dict[str, float], rollouts: int, requests: int
+) -> dict[str, Any]:
+    labelled = [name for name in delays if BAD[name.rsplit(", ", 1)[0]][0] == "precision"]
+    late = {name: found["guards"]["p95"] for name, found in delays.items()}
+    ours_at, peer_at = (alarms["good"][name]["rate"] for name in ("guards", "threshold"))
+    return {
+        "name": "guards",
+        "ratio": round(peer_at / max(ours_at, 1 / rollouts), 2),
+        "ours": "guards", "peer": "threshold",
+        "false_alarm_rate": ours_at, "peer_false_alarm_rate": peer_at,
+        "repeated_false_alarm_rate": alarms["good"]["repeated"]["rate"],
+        "requests_to_roll_back": max(value for name, value in late.items() if name not in labelled),
+        "alarms_to_roll_back": max(late[name] for name in labelled),
+        "alarms": alarms, "delays": delays, "cpu": seconds, "rollouts": rollouts, "requests": requests,
+        "what": "false alarms of a rule on point estimates over ours (at least one rollout), the same good models",
+    }  # fmt: skip
