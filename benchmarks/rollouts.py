@@ -42,6 +42,10 @@ class Counts:
     alarms: Numbers
     true: Numbers
 
+    def at(self, places: NDArray[np.bool_]) -> "Counts":
+        """Some of the looks ``[rollouts, looks]``, one after the other."""
+        return Counts(**{name: counts[places] for name, counts in vars(self).items()})
+
 
 def draw(model: Model, rollouts: int, looks: int, requests: int, random: np.random.Generator) -> Counts:
     """Rollouts with so many requests between two looks."""

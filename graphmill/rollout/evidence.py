@@ -17,6 +17,8 @@ from scipy.special import betaln, xlog1py, xlogy
 Numbers = NDArray[np.float64]
 STEPS = 60
 """Newton steps at the most; a dozen is usual."""
+SPLITS = 10
+"""Ways to split the evidence between two shares; more would move an end by a thousandth of the interval."""
 
 
 def share(hits: ArrayLike, trials: ArrayLike, error: float) -> tuple[Numbers, Numbers]:
@@ -28,16 +30,29 @@ def share(hits: ArrayLike, trials: ArrayLike, error: float) -> tuple[Numbers, Nu
         error: chance that the share is ever outside.
     """
     hits, trials = np.broadcast_arrays(np.asarray(hits, np.float64), np.asarray(trials, np.float64))
-    return _lower(hits, trials, error), 1 - _lower(trials - hits, trials, error)
+    needed = -np.log(error) + _regret(hits, trials)
+    return _lower(hits, trials, needed), _upper(hits, trials, needed)
 
 
 def difference(
     hits: ArrayLike, trials: ArrayLike, other_hits: ArrayLike, other_trials: ArrayLike, error: float
 ) -> tuple[Numbers, Numbers]:
-    """The interval of a share less another's; each may have any number of trials."""
-    low, high = share(hits, trials, error / 2)
-    other_low, other_high = share(other_hits, other_trials, error / 2)
-    return low - other_high, high - other_low
+    """The interval of a share less another's; each may have any number of trials, and give up any number any time.
+
+    Two gamblers bet on one account, which is multiplied: what one has not won the other may. The second keeps half
+    of his money, so that it costs a factor of two, and no more, when there is nothing to win from him: that is so
+    when the other share has many more trials. The interval is that of all pairs of shares against which they have
+    not won ``1 / error``.
+    """
+    mine = np.broadcast_arrays(*(np.asarray(one, np.float64)[..., None] for one in (hits, trials)))
+    other = np.broadcast_arrays(*(np.asarray(one, np.float64)[..., None] for one in (other_hits, other_trials)))
+    won = np.linspace(-2, np.log(2 / error - 1), SPLITS)
+    kept = np.concatenate([[-np.log(2)], _kept(won[1:])])  # the first stands for all that he has not won
+    needed = np.maximum(-np.log(error) - kept, 0) + _regret(*mine)
+    other_needed = np.maximum(won + _regret(*other), 0)
+    low = _lower(*mine, needed) - _upper(*other, other_needed)
+    high = _upper(*mine, needed) - _lower(*other, other_needed)
+    return low.min(-1), high.max(-1)
 
 
 def quantile(counts: ArrayLike, bounds: ArrayLike, level: float, error: float) -> tuple[Numbers, Numbers]:
@@ -57,51 +72,93 @@ def quantile(counts: ArrayLike, bounds: ArrayLike, level: float, error: float) -
         The largest bound that the quantile is surely beyond (0 where there is none), and the smallest that it is
         surely not beyond (infinite where there is none).
     """
-    counts, bounds = np.asarray(counts, np.float64), np.asarray(bounds, np.float64)
-    total = counts.sum(-1, keepdims=True)
-    low, high = share(total - counts.cumsum(-1), total, error)
-    surely_beyond, surely_within = low > 1 - level, high <= 1 - level
-    lower = np.where(surely_beyond, bounds, 0.0).max(-1, initial=0.0)
-    return lower, np.where(surely_within, bounds, np.inf).min(-1, initial=np.inf)
+    total, beyond = _beyond(counts)
+    low, high = share(beyond, total, error)
+    lower = np.where(low > 1 - level, bounds, 0.0).max(-1, initial=0.0)
+    return lower, np.where(high <= 1 - level, bounds, np.inf).min(-1, initial=np.inf)
+
+
+def quantile_ratio(
+    counts: ArrayLike, bounds: ArrayLike, others: ArrayLike, other_bounds: ArrayLike, level: float, error: float
+) -> tuple[Numbers, Numbers]:
+    """The interval of a quantile over another's, both known by steps; see `quantile` and `difference`.
+
+    The other quantile is in some step. For each the other's counts tell how much has been won against it, and the
+    own ones how far beyond the own quantile must be for the rest.
+
+    Returns:
+        What the ratio is surely beyond (not at), and what it is surely not beyond.
+    """
+    (total, beyond), (other_total, other_beyond) = _beyond(counts), _beyond(others)
+    won = _won(beyond, total, 1 - level, above=True)
+    before = np.concatenate([other_total, other_beyond[..., :-1]], axis=-1)
+    needed = -np.log(error) - _kept(_won(before, other_total, 1 - level, above=False))
+    lowest = np.full(total.shape[:-1], np.inf)
+    for place, upper in enumerate(np.asarray(other_bounds, np.float64)):
+        mine = np.where(won >= needed[..., place, None], bounds, 0.0).max(-1, initial=0.0)
+        with np.errstate(invalid="ignore"):  # beyond all bounds: this step is refuted by the other's counts alone
+            lowest = np.minimum(lowest, np.where(np.isinf(mine), np.inf, mine / upper))
+    _, high = quantile(counts, bounds, level, error / 2)
+    other_low, _ = quantile(others, other_bounds, level, error / 2)
+    return lowest, np.divide(high, other_low, out=np.full(high.shape, np.inf), where=other_low > 0)
 
 
 def distance(counts: ArrayLike, others: ArrayLike, error: float) -> tuple[Numbers, Numbers]:
     """The interval of Kolmogorov and Smirnov's distance between two distributions known by the same steps.
 
-    The error is split over the bounds of the steps and their two sides. With some twenty of them that is narrower
-    than a band for all values at once (Dvoretzky, Kiefer and Wolfowitz; made time-uniform by Howard and Ramdas 2022),
-    for it knows how small the variance is at each.
+    The error is split over the bounds of the steps. With some twenty of them that is narrower than a band for all
+    values at once (Dvoretzky, Kiefer and Wolfowitz; made time-uniform by Howard and Ramdas 2022), for it knows how
+    small the variance is at each.
 
     Args:
         counts: values by step ``[..., steps]``.
         others: those of the other distribution ``[..., steps]``.
         error: chance that the distance is ever outside.
     """
-    counts, others = np.asarray(counts, np.float64), np.asarray(others, np.float64)
-    inner = max(counts.shape[-1] - 1, 1)  # at the last bound both have all of their values
-    below, others_below = counts.cumsum(-1)[..., :inner], others.cumsum(-1)[..., :inner]
-    total, others_total = counts.sum(-1, keepdims=True), others.sum(-1, keepdims=True)
-    low, high = difference(below, total, others_below, others_total, error / inner)
+    (total, beyond), (other_total, other_beyond) = _beyond(counts), _beyond(others)
+    inner = max(beyond.shape[-1] - 1, 1)  # beyond the last bound there is nothing
+    low, high = difference(beyond[..., :inner], total, other_beyond[..., :inner], other_total, error / inner)
     return np.maximum(np.maximum(low, -high).max(-1), 0.0), np.maximum(high, -low).max(-1)
 
 
-def _lower(hits: Numbers, trials: Numbers, error: float) -> Numbers:
-    """The lower end: below the share of hits, where the mixture's gain over a share is ``1 / error``.
+def _beyond(counts: ArrayLike) -> tuple[Numbers, Numbers]:
+    """All values ``[..., 1]``, and those beyond each bound ``[..., steps]``."""
+    found = np.asarray(counts, np.float64)
+    total = found.sum(-1, keepdims=True)
+    return total, total - found.cumsum(-1)
 
-    The gain's logarithm is convex in the logarithm of the share and falls towards the share of hits: Newton's steps
-    that begin left of the end never pass it.
+
+def _kept(won: Any) -> Any:
+    """The logarithm of what he has who bet half of it."""
+    return np.logaddexp(0, won) - np.log(2)
+
+
+def _won(hits: Numbers, trials: Numbers, share: float, above: bool) -> Numbers:
+    """The logarithm of what bets have won against every share up to ``share`` (above), or from it on."""
+    hits, trials = np.broadcast_arrays(hits, trials)
+    rate = hits / np.maximum(trials, 1)
+    against = np.minimum(share, rate) if above else np.maximum(share, rate)
+    worth = _logarithm(hits, trials, rate) - _logarithm(hits, trials, against) - _regret(hits, trials)
+    return np.asarray(worth)
+
+
+def _lower(hits: Numbers, trials: Numbers, needed: Numbers) -> Numbers:
+    """The share below that of the hits against which the best share in hindsight has won ``needed`` (a logarithm).
+
+    What it has won is convex in the share's logarithm and falls towards the share of hits: Newton's steps that begin
+    left of the end never pass it.
     """
+    hits, trials, needed = np.broadcast_arrays(hits, trials, needed)
     found = np.zeros(hits.shape)
     some = hits > 0
-    hit, missed = hits[some], (trials - hits)[some]
+    hit, missed, least = hits[some], (trials - hits)[some], np.maximum(needed[some], 1e-9)
     rate = hit / (hit + missed)
-    needed = -np.log(error) + _regret(hit, missed)
-    log = np.log(rate) - np.sqrt(2 * needed * (1 - rate) / hit) - needed / hit
+    best = _logarithm(hit, hit + missed, rate)
+    log = np.log(rate) - np.sqrt(2 * least * (1 - rate) / hit) - least / hit
     for _ in range(STEPS):
         low = np.exp(log)
-        gain = xlogy(hit, rate) - hit * log + xlog1py(missed, -rate) - xlog1py(missed, -low) - needed
-        slope = missed * low / (1 - low) - hit
-        step = -gain / slope
+        won = best - hit * log - xlog1py(missed, -low)
+        step = (won - least) / (hit - missed * low / (1 - low))
         log = log + step
         if not np.any(np.abs(step) > 1e-12):
             break
@@ -109,8 +166,17 @@ def _lower(hits: Numbers, trials: Numbers, error: float) -> Numbers:
     return found
 
 
-def _regret(hits: Numbers, missed: Numbers) -> Any:
-    """By how much the best share in hindsight gains more than the mixture, as a logarithm."""
-    trials = hits + missed
-    best = xlogy(hits, hits / trials) + xlogy(missed, missed / trials)
-    return best - betaln(hits + 0.5, missed + 0.5) + betaln(0.5, 0.5)
+def _upper(hits: Numbers, trials: Numbers, needed: Numbers) -> Numbers:
+    return 1 - _lower(trials - hits, trials, needed)
+
+
+def _logarithm(hits: Numbers, trials: Numbers, share: Any) -> Any:
+    """Of the likelihood of a share."""
+    return xlogy(hits, share) + xlog1py(trials - hits, -share)
+
+
+def _regret(hits: Numbers, trials: Numbers) -> Any:
+    """By how much the best share in hindsight wins more than the mixture, as a logarithm."""
+    missed = trials - hits
+    rate = hits / np.maximum(trials, 1)
+    return _logarithm(hits, trials, rate) - betaln(hits + 0.5, missed + 0.5) + betaln(0.5, 0.5)

@@ -87,17 +87,17 @@ def _latency_ratio(bound: float, error: float, seen: Observation) -> _Found | st
     mine, other = _steps(seen.candidate.latency), _steps(seen.champion.latency)
     if not (mine.total and other.total):
         return _nothing("times to answer", mine.total, other.total)
-    low, high = (float(end) for end in evidence.quantile(mine.counts, mine.bounds, TAIL, error / 2))
-    other_low, other_high = (float(end) for end in evidence.quantile(other.counts, other.bounds, TAIL, error / 2))
-    # the candidate's is beyond `low`, not at it: a ratio at the bound is beyond it, also where rounding hides it
-    ratio = float(np.nextafter(round(low / other_high, 12), np.inf)) if low else 0.0
-    highest = high / other_low if other_low else np.inf
+    histograms = (mine.counts, mine.bounds), (other.counts, other.bounds)
+    low, high = (float(end) for end in evidence.quantile_ratio(*histograms[0], *histograms[1], TAIL, error))
+    ends, usual_ends = (evidence.quantile(*histogram, TAIL, error / 2) for histogram in histograms)
     slow, usual = _tail(mine), _tail(other)
     told = (
-        f"99 % of {mine.total:,} requests take up to {_time(slow)} ({_between(low, high)}), "
-        f"the champion's {other.total:,} up to {_time(usual)} ({_between(other_low, other_high)})"
+        f"99 % of {mine.total:,} requests take up to {_time(slow)} ({_between(*ends)}), "
+        f"the champion's {other.total:,} up to {_time(usual)} ({_between(*usual_ends)})"
     )
-    return _Found(slow / usual, ratio, highest, mine.total, told, f"more than {bound:g} times slower")
+    # the ratio is beyond `low`, not at it: one at the bound is beyond it, also where rounding hides it
+    beyond = float(np.nextafter(round(low, 12), np.inf))
+    return _Found(slow / usual if usual else 1.0, beyond, high, mine.total, told, f"more than {bound:g} times slower")
 
 
 def _score_distance(bound: float, error: float, seen: Observation) -> _Found | str:
@@ -133,7 +133,9 @@ def _precision(bound: float, error: float, seen: Observation) -> _Found | str:
     mine, other = seen.candidate, seen.champion
     if not (mine.alarms and other.alarms):
         return _nothing("alarms with a known label", mine.alarms, other.alarms)
-    low, high = evidence.difference(other.true_alarms, other.alarms, mine.true_alarms, mine.alarms, error)
+    high, low = (
+        -end for end in evidence.difference(mine.true_alarms, mine.alarms, other.true_alarms, other.alarms, error)
+    )
     share, usual = mine.true_alarms / mine.alarms, other.true_alarms / other.alarms
     told = f"{_percent(share)} of {mine.alarms:,} alarms are true, of the champion's {other.alarms:,} {_percent(usual)}"
     return _Found(usual - share, float(low), float(high), mine.alarms, told, f"more than {_percent(bound)} fewer")
