@@ -56,8 +56,7 @@ class Prometheus:
         if not re.match(r"https?://[^/\s]", self._url):
             raise UserError(f"rollout.prometheus: {url!r}: give a URL, such as http://prometheus.monitoring:9090")
         token = os.environ.get(TOKEN)
-        headers = {"authorization": f"Bearer {token}"} if token else {}
-        self._client = httpx.Client(timeout=TIMEOUT, headers=headers)
+        self._headers = {"authorization": f"Bearer {token}"} if token else {}
         self._answered = False
         self._of: tuple[str, str, float] | None = None
         self._counters, self._until = Counters(0.0), 0.0
@@ -68,16 +67,17 @@ class Prometheus:
             self._of = (champion, candidate, since)
             self._counters, self._until = Counters(since), since - BEFORE
         now = self._clock()
-        while self._until < now:
-            until = min(self._until + AT_ONCE, now)
-            self._read(champion, candidate, self._until, until)
-            self._until = until
+        with httpx.Client(timeout=TIMEOUT, headers=self._headers) as client:
+            while self._until < now:
+                until = min(self._until + AT_ONCE, now)
+                self._read(client, champion, candidate, until)
+                self._until = until
         return self._observation(champion, candidate)
 
-    def _read(self, champion: str, candidate: str, begin: float, end: float) -> None:
-        """Take in the samples of a period: the models first, and then the counters of where they are served."""
-        window = f"[{max(round(1e3 * (end - begin)), 1)}ms]"
-        self._counters.add_models(self._ask(MODEL + window, end))
+    def _read(self, client: httpx.Client, champion: str, candidate: str, end: float) -> None:
+        """Take in the samples up to a moment: the models first, and then the counters of where they are served."""
+        window = f"[{max(round(1e3 * (end - self._until)), 1)}ms]"
+        self._counters.add_models(self._ask(client, MODEL + window, end))
         instances = self._counters.instances((champion, candidate))
         if not instances:
             return
@@ -86,7 +86,7 @@ class Prometheus:
             "protocol": PROTOCOLS, "reason": REASONS, "candidate": f"{candidate}|",
         }  # fmt: skip
         selector = ",".join(f"{label}=~{_quoted(pattern)}" for label, pattern in chosen.items())
-        self._counters.add(self._ask(f"{{{selector}}}{window}", end))
+        self._counters.add(self._ask(client, f"{{{selector}}}{window}", end))
 
     def _observation(self, champion: str, candidate: str) -> Observation:
         def mirrored(name: str) -> int:
@@ -109,9 +109,9 @@ class Prometheus:
             scores[max(scores)] += beyond
         return Seen(round(sum(requests.values())), round(sum(failures.values())), latency, scores)
 
-    def _ask(self, query: str, moment: float) -> list[Series]:
+    def _ask(self, client: httpx.Client, query: str, moment: float) -> list[Series]:
         try:
-            answer = self._client.post(self._url + PATH, data={"query": query, "time": f"{moment:.3f}"})
+            answer = client.post(self._url + PATH, data={"query": query, "time": f"{moment:.3f}"})
         except httpx.InvalidURL as error:
             raise UserError(f"rollout.prometheus: {self._url}: {error}") from None
         except httpx.HTTPError as error:
