@@ -73,9 +73,11 @@ def quantile(counts: ArrayLike, bounds: ArrayLike, level: float, error: float) -
         surely not beyond (infinite where there is none).
     """
     total, beyond = _beyond(counts)
-    low, high = share(beyond, total, error)
-    lower = np.where(low > 1 - level, bounds, 0.0).max(-1, initial=0.0)
-    return lower, np.where(high <= 1 - level, bounds, np.inf).min(-1, initial=np.inf)
+    surely_beyond, surely_within = (
+        _won(beyond, total, 1 - level, above=above) >= -np.log(error) for above in (True, False)
+    )
+    lower = np.where(surely_beyond, bounds, 0.0).max(-1, initial=0.0)
+    return lower, np.where(surely_within, bounds, np.inf).min(-1, initial=np.inf)
 
 
 def quantile_ratio(
