@@ -62,7 +62,7 @@ golden: install ## Rewrite the compiled pipelines that the tests compare with
 serve: install ## Serve the local champion over the sample's live graph on port 8080, and print three curl lines
 	python -m graphmill.serving --model champion --graph artifacts --state artifacts/serving --insecure_local
 
-benchmark: install ## Measure against a peer in the same run (NAME=sampling, training, inference, windows, build, serving; SMALL=--small)
+benchmark: install ## Measure against a peer in the same run (NAME=sampling, training, inference, windows, build, serving, guards; SMALL=--small)
 	python -m benchmarks $(NAME) $(SMALL)
 
 reference: install ## Rewrite docs/parameters.md from the code

@@ -76,7 +76,9 @@ REQUESTS = {protocol: _requests.labels(protocol) for protocol in PROTOCOLS}
 """Requests by protocol."""
 FAILURES = {(protocol, kind): _failures.labels(protocol, kind.label) for protocol in PROTOCOLS for kind in Kind}
 """Requests that were not answered, by protocol and kind."""
-SECONDS = Histograms("graphmill_request_seconds", "Seconds from request to answer", "protocol", PROTOCOLS, SECONDS_STEPS).of
+SECONDS = Histograms(
+    "graphmill_request_seconds", "Seconds from request to answer", "protocol", PROTOCOLS, SECONDS_STEPS
+).of
 """Time from request to answer, by protocol."""
 STAGE = Histograms("graphmill_stage_seconds", "Seconds of a stage of answering", "stage", _STAGES, _SECONDS).of
 """Time of a stage: ``STAGE["sample"].observe(seconds)``. The predictor reports sample, gather and network."""
