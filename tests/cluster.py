@@ -192,7 +192,7 @@ def admit(before: dict[str, Any], after: dict[str, Any]) -> None:
         ),
         "predictor.name changed but storageUri did not": not renamed
         or stable["model"]["storageUri"] != before["spec"]["predictor"]["model"]["storageUri"],
-        "the 'name' field is not allowed in standard predictor": not stable["model"].get("name"),
+        "the 'name' field is not allowed in standard predictor": not stable.get("model", {}).get("name"),
         "deploymentMode cannot be changed": mode
         == before["metadata"]["annotations"].get("serving.kserve.io/deploymentMode"),
     }
@@ -240,7 +240,9 @@ class Knative:
             told = ("ReconcileFailed", f"validation failed: expected 0 <= {percent} <= 100: spec.traffic[0].percent")
         elif broken and good is None:
             told = (broken, f'Revision "{self.created}" failed with message: it does not start.')
-        good = False if failed or (told[0] and broken != "Deploying") else good
+        if broken == "Deploying":  # the old revision serves on, and so the whole stays ready
+            good, told = True, ("", "")
+        good = False if told[0] else good
         conditions = [condition(kind, good, *told) for kind in ("PredictorReady", "Ready")]
         told_status = {"components": {"predictor": component}, "conditions": conditions}
         self.world.status(service, {**told_status, "observedGeneration": self.generation + self.world.drift})
@@ -252,7 +254,7 @@ class Knative:
         shares: dict[str, float] = {}
         for item in self.traffic:
             shares[models[item["revisionName"]]] = shares.get(models[item["revisionName"]], 0) + item["percent"]
-        self.world.history.append(shares)
+        self.world.history.append({key: value for key, value in shares.items() if value})
 
     def _reconcile(self, service: dict[str, Any], percent: int | None, rolledout: str) -> None:
         """createKnativeService."""

@@ -1,9 +1,9 @@
 """Rollouts on KServe: the real clients against an API server of our own that plays the controller's part."""
 
 import json
-import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ from graphmill.rollout.machine import Machine
 from graphmill.rollout.observation import Observation, Seen
 from graphmill.rollout.params import Params
 from graphmill.rollout.service import COVER, DIGEST, STATE, VERSION
-from graphmill.rollout.state import State, Store
+from graphmill.rollout.state import State, Store, newest
 from graphmill.rollout.target import Revision, Target, Unreachable
-from tests.cluster import LOST, NAME, NAMESPACE, Refused, World, serving
+from tests.cluster import LOST, NAME, NAMESPACE, Refused, World, merged, serving
 
 V1, V2, V3 = (
     Revision(f"v{number}", letter * 64, f"s3://m/v{number}") for number, letter in ((1, "a"), (2, "b"), (3, "c"))
@@ -131,11 +131,16 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
         monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(file))
         return Place(mode, tmp_path / f"rollouts{len(opened)}", world)
 
-    clients: list[Any] = []
+    clients: dict[str, Any] = {}
     connected = door._connected
-    monkeypatch.setattr(door, "_connected", lambda context: clients.append(connected(context)) or clients[-1])
+
+    def once(context: str | None) -> Any:
+        key = kube_config.KUBE_CONFIG_DEFAULT_LOCATION
+        return clients.setdefault(key, None) or clients.update({key: connected(context)}) or clients[key]
+
+    monkeypatch.setattr(door, "_connected", once)
     yield make
-    for client in clients:
+    for client in clients.values():
         client.close()
     for entered in opened:
         entered.__exit__(None, None, None)
@@ -290,25 +295,376 @@ def test_pods_stay_when_a_canary_becomes_stable(place):
     assert here.world.spec["predictor"]["name"] == "v2"
 
 
-def sample(number: int) -> list[int]:
-    """Some of the moments of a crash; all of them take a minute a mode."""
-    return list(range(2, number, 7))
+@both
+@pytest.mark.parametrize("undone", [False, True])
+def test_a_crash_between_any_two_requests_changes_nothing_in_the_end(place, mode, undone, monkeypatch):
+    """A part of the moments; all of them together take minutes."""
+    calm = place(mode)
+    counting = crashing(calm, monkeypatch)
+    _through(calm, undone)
+    for crash in range(2, 2 * calm.asked, 29):
+        here = place(mode)
+        counting["place"], here.crash_at = here, crash
+        _through(here, undone)
+        assert here.shares(LOST) == [0] * len(here.world.history)
+        clean(here.world, V1 if undone else V2)
+        assert here.registry.champion == ("v1" if undone else "v2"), crash
+
+
+def _through(here: Place, undone: bool) -> None:
+    """To the end, and back again, by a process that is started again whenever it dies."""
+    while here.world.service["metadata"]["annotations"].get(STATE) is None:
+        with suppress(Crash):
+            here.begin()
+    state = here.end()
+    while undone and state.phase == "promoted":
+        with suppress(Crash):
+            state = here.machine().roll_back(state, "complaints")
+            state = here.end()
+        state = newest(here.machine().state(), state)
+    if not state.ended:
+        here.end()
 
 
 @both
-def test_a_crash_between_any_two_requests_changes_nothing_in_the_end(place, mode, monkeypatch):
-    calm = place(mode)
-    counting = crashing(calm, monkeypatch)
-    calm.begin()
-    calm.end()
-    for crash in sample(2 * calm.asked):
-        here = place(mode)
-        counting["place"], here.crash_at = here, crash
-        while here.world.service["metadata"]["annotations"].get(STATE) is None:
-            try:
-                here.begin()
-            except Crash:
-                continue
-        assert here.end().phase == "promoted", crash
-        assert here.registry.champion == "v2" and here.shares(LOST) == [0] * len(here.world.history)
-        clean(here.world, V2)
+@pytest.mark.parametrize("percent", [-1, 100, 101])
+def test_percentages_that_kserve_would_take_and_fail_later(place, mode, percent):
+    here = place(mode)
+    here.begin()
+    here.watching(0)
+    here.world.calls.clear()
+    with pytest.raises(UserError, match=f"traffic {percent}: must be from 0 to 99"):
+        here.target().traffic(percent)
+    assert here.world.calls == []
+
+
+@both
+def test_a_candidate_that_never_gets_ready(place, mode):
+    """`Ready` stays true from the old revision all the while."""
+    here = place(mode)
+    here.world.broken[V2.uri] = "Deploying"
+    here.begin()
+    state = here.end()
+    assert state.phase == "rolled_back" and "not ready after 10.5 min" in state.reason
+    assert set(here.shares(V2.uri)) == {0} and here.world.mirrored is None
+    here.world.broken.clear()
+    clean(here.world, V1) if mode == "knative" else None
+    assert here.world.spec["predictor"]["model"]["storageUri"] == V1.uri and not here.world.spec.get("canary")
+
+
+@pytest.mark.parametrize(("mode", "reason"), [("knative", "RevisionFailed"), ("standard", "FailedCreate")])
+def test_a_candidate_that_fails_is_rolled_back_at_once(place, mode, reason):
+    here = place(mode)
+    here.world.broken[V2.uri] = reason
+    here.begin()
+    state = here.end()
+    assert state.phase == "rolled_back" and reason in state.reason and here.now < 1_000 + 600
+    assert set(here.shares(V2.uri)) == {0}
+    here.world.settle()
+    assert here.world.history[-1] == {V1.uri: 100}
+
+
+def test_a_percentage_that_the_controller_cannot_carry_out(place):
+    """Written by somebody else: the CRD takes it."""
+    here = place("knative")
+    here.begin()
+    here.watching(1)
+    here.world.edit({"spec": {"predictor": {"canaryTrafficPercent": 150}}})
+    state = here.end()
+    assert state.phase == "rolled_back" and "ReconcileFailed: validation failed: expected 0 <= 150" in state.reason
+    clean(here.world, V1)
+
+
+def test_the_third_revision_fails_but_the_champion_has_the_traffic(place, caplog):
+    here = place("knative")
+    here.begin()
+    state = here.watching(2)
+    here.world.broken[V1.uri] = "RevisionFailed"
+    here.machine().roll_back(state, "a guard broke")
+    assert here.end().phase == "rolled_back"
+    here.world.settle()
+    assert here.world.history[-1] == {V1.uri: 100}
+    assert "canaryTrafficPercent stays at 0" in caplog.text
+    here.world.broken.clear()
+    here.now += 1_000
+    here.begin(V1, V3)  # what stayed does not hinder the next one
+    assert here.end().phase == "promoted"
+    clean(here.world, V3)
+
+
+def test_no_revision_of_the_champion_is_left(place, caplog):
+    """Promoted, and then another revision of the candidate: the previous one is not the champion's."""
+    here = place("knative")
+    here.begin()
+    state = here.end()
+    here.world.edit({"metadata": {"annotations": {"somebody": "else"}}})
+    here.world.settle()
+    here.machine().roll_back(state, "complaints")
+    assert here.end().phase == "rolled_back"
+    assert "no revision of v1 is left" in caplog.text
+    clean(here.world, V1)
+
+
+def test_traffic_of_a_revision_of_neither_version(place):
+    here = place("knative")
+    here.begin()
+    here.watching(1)
+    here.world.edit({"spec": {"predictor": {"model": {"storageUri": V3.uri}}}})
+    here.world.settle()
+    status = here.target().status()
+    assert status.failed and "runs neither version, but s3://m/v3" in status.reason
+    here.machine().roll_back(here.machine().state(), "somebody deployed")
+    with pytest.raises(UserError, match="storageUri is s3://m/v3, not s3://m/v1 or s3://m/v2"):
+        here.tick()
+
+
+def test_the_generation_of_the_child_goes_its_own_way(place):
+    """An update of the ServingRuntime makes a new generation of the Knative Service only."""
+    here = place("knative")
+    for here.world.drift in (-2, 3):
+        here.world.service.pop("status")
+        here.world.settle()
+    here.begin()
+    assert here.end().phase == "promoted"
+
+
+@both
+def test_what_has_not_been_carried_out_is_not_ready(place, mode):
+    here = place(mode)
+    here.begin()
+    here.watching(1)
+    here.world.lag = 3
+    target = here.target()
+    target.saved()
+    target.traffic(25)
+    assert (target.status().ready, target.status().traffic) == (False, 5)
+    here.world.settle()
+    assert (target.status().ready, target.status().traffic) == (True, 25)
+
+
+@both
+def test_an_api_server_that_is_gone_for_a_while(place, mode):
+    here = place(mode)
+    here.begin()
+    here.watching(1)
+    here.world.down = 3
+    for _ in range(3):
+        with pytest.raises(
+            Unreachable, match=r"the API server did not get inferenceservices payment-fraud .*\(no answer\)"
+        ):
+            here.machine().tick()
+    assert here.end().phase == "promoted"
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_what_passes_by_itself(place, status):
+    here = place("knative")
+    here.world.refuse = lambda verb, plural, name: Refused(status, "etcdserver: leader changed")
+    with pytest.raises(Unreachable, match=f"{status}.*leader changed"):
+        here.target().saved()
+
+
+FORBIDDEN = 'inferenceservices.serving.kserve.io "payment-fraud" is forbidden: User "job" cannot patch resource'
+
+
+@both
+def test_no_permission_names_the_verb_and_the_resource(place, mode):
+    here = place(mode)
+    here.world.refuse = lambda verb, plural, name: Refused(403, FORBIDDEN) if verb == "patch" else None
+    text = (
+        f"may not patch inferenceservices {NAME} in namespace {NAMESPACE}: {FORBIDDEN}; bind the Role graphmill-rollout"
+    )
+    with pytest.raises(UserError, match=text):
+        here.begin()
+    here.world.refuse = lambda verb, plural, name: Refused(401, "Unauthorized")
+    with pytest.raises(UserError, match="does not know who asks to get inferenceservices .*log in again"):
+        here.begin()
+
+
+def test_what_a_webhook_says_is_told_whole(place):
+    here = place("knative")
+    told = 'admission webhook "policy.example" denied the request: images must be signed'
+    here.world.refuse = lambda verb, plural, name: Refused(403, told) if verb == "patch" else None
+    with pytest.raises(UserError, match=f"the cluster refuses to patch inferenceservices .*: {told}$"):
+        here.begin()
+
+
+def test_what_is_not_there(place):
+    here = place("standard")
+    here.world.namespaces.clear()
+    with pytest.raises(UserError, match=f"there is no namespace {NAMESPACE} in this cluster"):
+        here.target().saved()
+    here.world.namespaces.add(NAMESPACE)
+    kept = here.world.objects.pop(("inferenceservices", NAME))
+    with pytest.raises(
+        UserError, match=f"there is no inferenceservices {NAME} in namespace {NAMESPACE}: deploy the first"
+    ):
+        here.target().saved()
+    here.world.objects["inferenceservices", NAME] = kept
+    here.world.kinds.clear()
+    with pytest.raises(UserError, match="this cluster knows no inferenceservices: install KServe"):
+        here.target().saved()
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (("configmaps", f"{NAME}-shadow"), f"there is no configmaps {NAME}-shadow .*kubectl create configmap"),
+        (("httproutes", f"{NAME}-predictor"), "there is no HTTPRoute .*enableGatewayApi: true"),
+    ],
+)
+def test_what_a_rollout_needs_beside_the_service(place, kind, text):
+    here = place("standard")
+    here.begin()
+    del here.world.objects[kind]
+    with pytest.raises(UserError, match=text):
+        here.tick()
+    assert not here.world.spec.get("canary")
+
+
+def test_another_writer_of_something_else_is_no_matter(place):
+    here = place("knative")
+    here.begin()
+    here.watching(1)
+    here.world.meanwhile = lambda: here.world.edit({"metadata": {"labels": {"team": "risk"}}})
+    here.target().traffic(25)
+    assert here.world.spec["predictor"]["canaryTrafficPercent"] == 25
+    assert here.world.service["metadata"]["labels"] == {"team": "risk"}
+
+
+def test_another_writer_of_our_fields_is_named(place):
+    here = place("knative")
+    here.begin()
+    here.watching(1)
+    here.world.meanwhile = lambda: here.world.edit({"spec": {"predictor": {"canaryTrafficPercent": 50}}}, "argocd")
+    with pytest.raises(UserError, match="argocd changed spec.predictor.canaryTrafficPercent from 5 to 50"):
+        here.target().traffic(25)
+    assert here.world.spec["predictor"]["canaryTrafficPercent"] == 50
+
+
+def test_a_writer_who_never_stops(place):
+    here = place("knative")
+    here.begin()
+    count = iter(range(100))
+
+    def edit() -> None:
+        here.world.edit({"metadata": {"labels": {"count": str(next(count))}}})
+        here.world.meanwhile = edit
+
+    here.world.meanwhile = edit
+    with pytest.raises(Unreachable, match="written by others 5 times"):
+        here.tick()
+
+
+@both
+def test_a_rollback_from_another_machine_is_followed(place, mode):
+    """It was asked for between this watcher's read and its write."""
+    here = place(mode)
+    here.begin()
+    here.watching(1)
+    one, other = here.machine(), here.machine()
+    state = one.state()
+    other.roll_back(state, "complaints")
+    with pytest.raises(Unreachable, match="another process went on with this rollout"):
+        one._target.save(state.to("moving", here.now, step=2).text())
+    assert here.end().phase == "rolled_back"
+
+
+def predicting(**fields: Any) -> dict[str, Any]:
+    return {"spec": {"predictor": fields}}
+
+
+OTHER = predicting(model={"storageUri": "s3://x"})
+UNMARKED = {"metadata": {"annotations": {"serving.kserve.io/deploymentMode": None}}}
+FOREIGN = {
+    "spec": {"canary": [{"trafficPercent": 1, "predictor": {"name": "v9", "model": {"name": "", "modelFormat": {}}}}]}
+}
+
+
+@pytest.mark.parametrize(
+    ("mode", "edit", "text"),
+    [
+        ("knative", predicting(canaryTrafficPercent=30), "canaryTrafficPercent is 30: .*set it to 100"),
+        ("knative", OTHER, "storageUri is s3://x, not the champion"),
+        ("knative", predicting(model=None), "storageUri is missing"),
+        ("standard", OTHER, "storageUri is s3://x, not the champion"),
+        ("standard", predicting(canaryTrafficPercent=100), "canaryTrafficPercent is ignored in mode Standard"),
+        ("standard", UNMARKED, "'Standard' on the object"),
+        ("standard", FOREIGN, "spec.canary has v9, which this rollout does not know"),
+    ],
+)
+def test_a_service_that_is_not_as_it_should_be(place, mode, edit, text):
+    here = place(mode)
+    here.world.write("inferenceservices", NAME, merged(here.world.service, edit))
+    here.world.stale = here.world.lag = 99  # whatever the controller would make of it
+    before = json.dumps(here.world.spec)
+    here.begin()
+    with pytest.raises(UserError, match=text):
+        here.tick()
+    after = json.loads(json.dumps(here.world.spec))
+    del after["predictor"]["annotations"]
+    assert after == json.loads(before)
+
+
+def test_the_wrong_mode_and_the_first_revision(place):
+    here = place("knative", World("standard", V1.uri))
+    here.begin()
+    with pytest.raises(UserError, match="its mode is Standard, which ignores canaryTrafficPercent"):
+        here.tick()
+    first = World("knative", V1.uri)
+    first.service.pop("status")
+    first.stale = first.lag = 99
+    here = place("knative", first)
+    here.begin()
+    with pytest.raises(UserError, match="no revision has been rolled out yet"):
+        here.tick()
+
+
+def test_a_percentage_left_at_100_lets_nothing_through(place):
+    here = place("knative")
+    here.world.edit({"spec": {"predictor": {"canaryTrafficPercent": 100}}})
+    here.world.settle()
+    here.world.history.clear()
+    here.begin()
+    here.watching(0)
+    assert set(here.shares(V2.uri)) == {0}
+    assert here.end().phase == "promoted"
+    clean(here.world, V2)
+
+
+def test_a_version_whose_name_cannot_be_a_service(place):
+    here = place("standard")
+    long = Revision("v" * 60, V2.digest, V2.uri)
+    here.begin(V1, long)
+    here.registry.there[long.version] = long.digest
+    with pytest.raises(UserError, match="must be a DNS label of at most 63"):
+        here.tick()
+
+
+@both
+def test_what_is_sent_is_what_kserves_own_client_reads(place, mode):
+    from kserve import KServeClient
+    from kubernetes.config import kube_config
+
+    here = place(mode)
+    here.begin()
+    here.watching(1)
+    client = KServeClient(config_file=kube_config.KUBE_CONFIG_DEFAULT_LOCATION, context="loopback")
+    found = client.get(NAME, namespace=NAMESPACE)
+    if mode == "knative":
+        assert found["spec"]["predictor"]["canaryTrafficPercent"] == 5
+    else:
+        entry = found["spec"]["canary"][0]
+        assert (entry["trafficPercent"], entry["predictor"]["name"], entry["predictor"]["minReplicas"]) == (5, "v2", 1)
+        assert entry["predictor"]["model"]["name"] == "" and entry["predictor"]["model"]["runtime"] == "graphmill"
+    client.api_instance.api_client.close()
+
+
+def test_there_is_no_way_to_a_cluster(tmp_path, monkeypatch):
+    from kubernetes.config import kube_config
+
+    monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "none"))
+    with pytest.raises(UserError, match="no way to a cluster: .*set KUBECONFIG"):
+        door.Cluster(NAME, NAMESPACE)
+    with pytest.raises(UserError, match="no way to a cluster"):
+        door.Cluster(NAME, NAMESPACE, "nowhere")
