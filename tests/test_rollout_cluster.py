@@ -355,10 +355,11 @@ def test_a_candidate_that_never_gets_ready(place, mode):
 @pytest.mark.parametrize(("mode", "reason"), [("knative", "RevisionFailed"), ("standard", "FailedCreate")])
 def test_a_candidate_that_fails_is_rolled_back_at_once(place, mode, reason):
     here = place(mode)
-    here.world.broken[V2.uri] = reason
+    here.world.broken[V2.uri], here.world.lag = reason, 3
     here.begin()
     state = here.end()
     assert state.phase == "rolled_back" and reason in state.reason and here.now < 1_000 + 600
+    assert "canaryTrafficPercent" not in here.world.spec["predictor"] and not here.world.spec.get("canary")
     assert set(here.shares(V2.uri)) == {0}
     here.world.settle()
     assert here.world.history[-1] == {V1.uri: 100}
@@ -373,6 +374,47 @@ def test_a_percentage_that_the_controller_cannot_carry_out(place):
     state = here.end()
     assert state.phase == "rolled_back" and "ReconcileFailed: validation failed: expected 0 <= 150" in state.reason
     clean(here.world, V1)
+
+
+def test_each_call_of_a_rollback_takes_one_safe_step(place):
+    """However often it is called before the controller has acted on the last one."""
+    here = place("knative")
+    here.begin()
+    here.end()
+    here.world.settle()
+    here.world.lag = 99
+    for uri, percent in ((V2.uri, 0), (V1.uri, 0), (V1.uri, None)):
+        target = here.target()
+        for _ in range(3):
+            target.rollback()
+            asked = here.world.spec["predictor"]
+            assert (asked["model"]["storageUri"], asked.get("canaryTrafficPercent")) == (uri, percent)
+        here.world.settle()
+    assert here.world.history[-1] == {V1.uri: 100}
+
+
+def test_the_champion_takes_the_stable_place_when_it_answers(place):
+    here = place("standard")
+    here.begin()
+    here.end()
+    here.world.settle()
+    here.world.lag, target = 99, here.target()
+    for _ in range(3):
+        target.rollback()
+        assert here.world.spec["predictor"]["model"]["storageUri"] == V2.uri
+        assert [item["trafficPercent"] for item in here.world.spec["canary"]] == [100]
+    here.world.settle()
+    target.rollback()
+    assert here.world.spec["predictor"]["model"]["storageUri"] == V1.uri and here.world.spec["canary"] == []
+
+
+@both
+def test_a_rollout_in_one_step_waits_for_the_candidate(place, mode, monkeypatch):
+    monkeypatch.setattr("tests.test_rollout_cluster.STEPS", [{"traffic": 100, "minutes": 1, "requests": 10}])
+    here = place(mode)
+    here.begin()
+    assert here.end().phase == "promoted" and here.shares(LOST) == [0] * len(here.world.history)
+    clean(here.world, V2)
 
 
 def test_the_third_revision_fails_but_the_champion_has_the_traffic(place, caplog):
@@ -442,6 +484,25 @@ def test_what_has_not_been_carried_out_is_not_ready(place, mode):
     assert (target.status().ready, target.status().traffic) == (True, 25)
 
 
+def test_ready_is_the_newest_revision_and_of_the_right_model(place):
+    here = place("knative")
+    here.begin()
+    here.watching(1)
+    here.world.broken[V2.uri] = "Deploying"
+    here.world.edit({"metadata": {"annotations": {"somebody": "else"}}})
+    here.world.settle()
+    status = here.target().status()
+    assert not status.ready and "00004 is not ready" in status.reason  # 00003 has the candidate's traffic still
+    here = place("knative")
+    here.world.edit(predicting(canaryTrafficPercent=0))
+    here.world.settle()
+    here.begin()
+    here.world.settle()
+    here.world.lag, target = 99, here.target()
+    target.start(V1, V2)
+    assert "no revision of s3://m/v2 has been made" in target.status().reason  # all else is as it is to be
+
+
 @both
 def test_an_api_server_that_is_gone_for_a_while(place, mode):
     here = place(mode)
@@ -471,9 +532,7 @@ FORBIDDEN = 'inferenceservices.serving.kserve.io "payment-fraud" is forbidden: U
 def test_no_permission_names_the_verb_and_the_resource(place, mode):
     here = place(mode)
     here.world.refuse = lambda verb, plural, name: Refused(403, FORBIDDEN) if verb == "patch" else None
-    text = (
-        f"may not patch inferenceservices {NAME} in namespace {NAMESPACE}: {FORBIDDEN}; bind the Role graphmill-rollout"
-    )
+    text = f"may not patch inferenceservices {NAME} in namespace {NAMESPACE}: {FORBIDDEN}; bind the rollout's Role"
     with pytest.raises(UserError, match=text):
         here.begin()
     here.world.refuse = lambda verb, plural, name: Refused(401, "Unauthorized")
@@ -618,6 +677,20 @@ def test_the_wrong_mode_and_the_first_revision(place):
     here.begin()
     with pytest.raises(UserError, match="no revision has been rolled out yet"):
         here.tick()
+
+
+@pytest.mark.parametrize("first", [0, 5])
+def test_a_champion_that_is_not_rolled_out_itself(place, monkeypatch, first):
+    """Its newest revision is not ready: the rest of the traffic would go to the one before."""
+    monkeypatch.setattr("tests.test_rollout_cluster.STEPS", [{"traffic": first, "minutes": 1}, {"traffic": 100}])
+    here = place("knative")
+    here.world.broken[V1.uri] = "Deploying"
+    here.world.edit({"metadata": {"annotations": {"somebody": "else"}}})
+    here.begin()
+    state = here.end()
+    assert state.phase == "rolled_back" and "champion's newest revision" in state.reason
+    assert "00003 is not rolled out" in state.reason
+    assert set(here.shares(V1.uri)) == {100} and here.world.spec["predictor"]["model"]["storageUri"] == V1.uri
 
 
 def test_a_percentage_left_at_100_lets_nothing_through(place):

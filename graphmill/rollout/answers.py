@@ -5,7 +5,7 @@ import json
 from graphmill.errors import UserError
 from graphmill.rollout.target import Unreachable
 
-ROLE = "bind the Role graphmill-rollout of manifests/ to this account"
+ROLE = "bind the rollout's Role (manifests/base/access.yaml) to this account"
 PASSING = (408, 410, 429)
 """Client errors that pass by themselves."""
 
@@ -47,7 +47,7 @@ def absent_namespace(namespace: str) -> UserError:
 
 def knows(body: str) -> bool:
     """Whether a 404 is of the object, and not of its whole kind."""
-    return bool(_status(body).get("details", {}).get("name"))
+    return bool((_status(body).get("details") or {}).get("name"))
 
 
 def _absent(body: str, resource: str, name: str, namespace: str) -> str:
@@ -63,8 +63,8 @@ _NEEDS = {
 }
 _MAKES = {
     "inferenceservices": "deploy the first version before a rollout (`kubectl apply -k` on the rendered manifests)",
-    "configmaps": "apply the manifests again, or `kubectl create configmap {name}`: the predictor mounts it, "
-    "and the rollout writes there which requests are mirrored",
+    "configmaps": "apply the manifests again, or `kubectl create configmap` it empty: the predictor mounts it, and the "
+    "rollout writes there what is mirrored",
 }
 
 

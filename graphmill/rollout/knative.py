@@ -22,7 +22,7 @@ from graphmill.rollout.service import (
     storage_uri,
     waiting,
 )
-from graphmill.rollout.target import Revision, Status, Unreachable
+from graphmill.rollout.target import Revision, Status
 
 LOG = logging.getLogger(__name__)
 MODE, TAGS = "serving.kserve.io/deploymentMode", "serving.kserve.io/enable-tag-routing"
@@ -81,6 +81,8 @@ class Knative(Service):
             if view.uri == candidate.uri != champion.uri:
                 return None
             self._refuse(service, view, champion, candidate)
+            if view.percent != 0 and not view.created == view.ready == view.rolledout:
+                return None  # the rest of the traffic would go to an older revision; `status` says what it waits for
             model = {"storageUri": candidate.uri}
             change = {"canaryTrafficPercent": 0, "annotations": named(candidate), "model": model}
             return {"metadata": {"annotations": {TAGS: "true"}}, "spec": {"predictor": change}}
@@ -124,9 +126,14 @@ class Knative(Service):
             return self._undone(service, view, champion, share)
         if broken := failure(service) or self._strays(view, champion, candidate):
             return Status(False, broken, failed=True, traffic=share)
+        if view.uri != candidate.uri:
+            told = waiting(service, "PredictorReady")
+            return Status(
+                False, f"the champion's newest revision {view.created} is not rolled out: {told}", traffic=share
+            )
         if reason := self._unsettled(service, view):
             return Status(False, reason, traffic=share)
-        if view.uri == candidate.uri and view.percent is not None:
+        if view.percent is not None:
             name, namespace = self._cluster.name, self._cluster.namespace
             host = f"latest-{name}-predictor.{namespace}.svc.cluster.local"
             self._mirror(champion, candidate, f"http://{host}/v1/models/{name}:predict")
@@ -155,15 +162,13 @@ class Knative(Service):
         if not self._runs(view.rolledout, champion):
             told = f"{name}: the rest of the traffic would go to {view.rolledout}, which does not run {champion.uri}"
             raise UserError(f"{told}; deploy the champion again without a percentage first")
-        if view.percent != 0 and not view.created == view.ready == view.rolledout:
-            if broken := failure(service):
-                raise UserError(f"{name}: the champion's newest revision {view.created} is not ready: {broken}")
-            raise Unreachable(f"{name}: the champion's newest revision {view.created} is not rolled out yet")
 
     def _percent(self, service: Object, percent: int | None) -> Object | None:
         """The patch to a percentage of the candidate."""
-        _, candidate = self._pair(service)
+        champion, candidate = self._pair(service)
         view = View.of(service)
+        if view.uri == champion.uri and view.percent is None:
+            return None  # `start` waits
         if view.uri != candidate.uri:
             raise self._other(view.uri, f"the candidate's {candidate.uri}")
         if view.percent == percent:

@@ -114,7 +114,7 @@ def storage_uri(service: Mapping[str, Any]) -> str:
 
 def named(revision: Revision) -> dict[str, str]:
     """Annotations of a predictor's pods: which version they run."""
-    return {STATE: COVER, VERSION: revision.version, DIGEST: revision.digest}
+    return {VERSION: revision.version, DIGEST: revision.digest}
 
 
 def stable(revision: Revision) -> dict[str, Any]:
