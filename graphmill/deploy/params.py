@@ -47,7 +47,7 @@ class Params(Section):
     namespace: str = "default"
     """The Kubernetes namespace it lives in."""
     home: str = "registry"
-    """The registry: a directory, relative to where the stage runs."""
+    """The registry: a directory, relative to where the stage runs, or `wandb://ENTITY/PROJECT/COLLECTION`."""
     image: str = "graphmill-serve:0.1.0"
     """The image of the predictor (target `serve` of the Dockerfile); in production with its digest."""
     storage_uri: str = "pvc://models/{name}/{version}"
