@@ -75,7 +75,7 @@ def _summary(judged: Artifact, model: Artifact) -> dict[str, Any]:
 
 
 def _verify(model: Artifact) -> None:
-    """Refuse a model that was not made of what stands beside it; other code than now is told by `evaluate` already."""
+    """Refuse a model that was not made of what stands beside it; code may have moved on since."""
     for check in verify(model.path) if model.lineage else ():
         if check.what.startswith("artifact ") and check.state == "differs":
             raise UserError(f"{model.path}: its lineage does not verify: {check.what}: {check.detail}; train it again")

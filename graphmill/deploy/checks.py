@@ -13,8 +13,6 @@ from graphmill.errors import UserError
 Object = Mapping[str, Any]
 POD_LABEL = "serving.kserve.io/inferenceservice"
 """The label by which KServe marks a service's pods."""
-MOUNTED = ("/mnt/models",)
-"""Where KServe itself puts something."""
 
 
 class Objects:
@@ -221,8 +219,8 @@ def metrics_are_where_they_are_asked(objects: Objects) -> Iterator[str]:
     ]
     for monitor in objects.of("PodMonitor"):
         for endpoint in monitor["spec"]["podMetricsEndpoints"]:
-            if endpoint.get("portNumber") not in ports:
-                yield f"PodMonitor {monitor['metadata']['name']}: port {endpoint.get('portNumber')} is not the predictor's"
+            if (port := endpoint.get("portNumber")) not in ports:
+                yield f"PodMonitor {monitor['metadata']['name']}: port {port} is not the predictor's"
 
 
 def rights_are_named(objects: Objects) -> Iterator[str]:

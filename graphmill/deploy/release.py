@@ -54,8 +54,9 @@ class Release:
         source = home()
         target = self._target(source)
         _copy(source, folder / "manifests", self.params)
-        rollout = self.rollout.model_copy(update={"target": target})
-        _dump(folder / "params.yaml", {"deploy": self.params.canonical(), "rollout": rollout.canonical()})
+        rollout = {**self.rollout.canonical(), "target": target}
+        rollout.pop("context", None)  # a laptop's way into the cluster; the job is there already
+        _dump(folder / "params.yaml", {"deploy": self.params.canonical(), "rollout": rollout})
         _dump(folder / "service.yaml", self._service())
         if self.candidate is not None:
             _dump(folder / "rollout.yaml", self._job(self.candidate.name))

@@ -1,4 +1,4 @@
-"""What KServe's and Knative's admission webhooks refuse: no CRD says it, so it is said here, before anything is applied.
+"""What KServe's and Knative's admission webhooks refuse: no CRD says it, so it is said here, before it is applied.
 
 Read from KServe 0.21 (`inference_service_validation.go`) and Knative serving (`fieldmask.go`). Each rule yields what is
 wrong with an InferenceService and what to do.
@@ -82,7 +82,7 @@ def canary_percent_is_knatives(service: Service) -> Iterator[str]:
 def canaries_are_standards(service: Service) -> Iterator[str]:
     """The annotation must be on the object, literally; a cluster's default does not count."""
     if _canaries(service) and _annotations(service).get(MODE) != STANDARD:
-        yield f"spec.canary: needs the annotation {MODE}: {STANDARD} on the object; use canaryTrafficPercent in {KNATIVE}"
+        yield f"spec.canary: needs the annotation {MODE}: {STANDARD} on the object itself"
 
 
 def canaries_leave_a_model(service: Service) -> Iterator[str]:

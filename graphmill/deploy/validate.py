@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ def problems(documents: list[dict[str, Any]]) -> list[str]:
     return [*found, *checks.check(objects), *_alerts(objects.of("PrometheusRule"))]
 
 
-def _alerts(documents: Iterable[Any]) -> list[str]:
+def _alerts(documents: Iterable[Mapping[str, Any]]) -> list[str]:
     """What ``promtool`` says of the alerts; nothing where it is not installed."""
     if not shutil.which(PROMTOOL):
         return []
@@ -65,5 +65,5 @@ def _alerts(documents: Iterable[Any]) -> list[str]:
     return found
 
 
-def _named(document: dict[str, Any]) -> str:
+def _named(document: Mapping[str, Any]) -> str:
     return f"{document['kind']} {document['metadata']['name']}"
