@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from graphmill.deploy import Params, checks, rules, validate
+from graphmill.deploy import Params, rules, validate
 from graphmill.deploy.__main__ import main, rendered
+from graphmill.deploy.objects import Objects
 from graphmill.deploy.release import Release, home, mode_of, overlays
 from graphmill.errors import UserError
 from graphmill.registry import Version
@@ -120,7 +121,7 @@ def test_what_differs_between_the_overlays() -> None:
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_pods_and_rights_are_as_small_as_can_be(overlay: str) -> None:
     documents = built(overlay)
-    containers = list(checks.Objects(documents).containers())
+    containers = list(Objects(documents).containers())
     assert [where.partition(" ")[0] for where, _ in containers] == ["Job", "InferenceService"]
     for _, container in containers:
         context = container["securityContext"]
@@ -128,7 +129,7 @@ def test_pods_and_rights_are_as_small_as_can_be(overlay: str) -> None:
         assert not context["allowPrivilegeEscalation"] and context["capabilities"] == {"drop": ["ALL"]}
         assert context["seccompProfile"] == {"type": "RuntimeDefault"}
         assert container["resources"]["limits"]["memory"] == container["resources"]["requests"]["memory"]
-    tokens = {where: pod.get("automountServiceAccountToken") for where, pod in checks.Objects(documents).pods()}
+    tokens = {where: pod.get("automountServiceAccountToken") for where, pod in Objects(documents).pods()}
     assert tokens == {"Job graphmill-model-rollout": True, "InferenceService graphmill-model": False}
     rollout = one(documents, "Role", "graphmill-model-rollout")["rules"]
     assert {(tuple(rule["resources"]), tuple(rule["resourceNames"]), tuple(rule["verbs"])) for rule in rollout} == {

@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from graphmill.deploy import checks, rules, schema
+from graphmill.deploy import meeting, rules, safety, schema
+from graphmill.deploy.objects import Objects
 from graphmill.errors import UserError
 
 PROMTOOL = "promtool"
@@ -44,10 +45,11 @@ def problems(documents: list[dict[str, Any]]) -> list[str]:
     found = [f"{_named(item)}: {problem}" for item in documents for problem in schema.problems(item)]
     if found:
         return found
-    objects = checks.Objects(documents)
+    objects = Objects(documents)
     for service in objects.of("InferenceService"):
         found += [f"{_named(service)}: {problem}" for problem in rules.check(service)]
-    return [*found, *checks.check(objects), *_alerts(objects.of("PrometheusRule"))]
+    found += [problem for check in (*safety.CHECKS, *meeting.CHECKS) for problem in check(objects)]
+    return found + _alerts(objects.of("PrometheusRule"))
 
 
 def _alerts(documents: Iterable[Mapping[str, Any]]) -> list[str]:
