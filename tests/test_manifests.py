@@ -4,9 +4,11 @@ import copy
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +21,8 @@ from graphmill.deploy.release import Release, home, mode_of, overlays
 from graphmill.errors import UserError
 from graphmill.registry import Version
 from graphmill.rollout import Params as Rollout
+from graphmill.rollout.state import State, Store
+from graphmill.rollout.target import Revision
 from graphmill.serving.settings import parse
 
 HOME = Path(__file__).parent.parent
@@ -305,14 +309,36 @@ def test_a_cluster_takes_the_release(tmp_path: Path) -> None:
 
 
 def test_the_jobs_command_is_the_rollouts(tmp_path: Path) -> None:
-    from graphmill.rollout.__main__ import _parser
+    from graphmill.rollout.job import _parser
 
     (work,) = one(release(tmp_path / "release", "v3"), "Job")["spec"]["template"]["spec"]["containers"]
-    assert work["command"][:3] == ["python", "-m", "graphmill.rollout"]
-    given = _parser().parse_args([*work["command"][3:], *work["args"]])
+    assert work["command"] == ["python", "-m", "graphmill.rollout.job"]
+    given = _parser().parse_args(work["args"])
     assert given.candidate == "v3"
     mounts = [mount["mountPath"] for mount in work["volumeMounts"]]
     assert str(given.graph) in mounts and str(given.params.parent) in mounts and work["workingDir"] in mounts
+
+
+def test_a_job_whose_pod_was_killed_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from graphmill.rollout import job
+
+    asked: list[list[str]] = []
+    command = SimpleNamespace(main=lambda arguments: asked.append(arguments) or 0)
+    monkeypatch.setitem(sys.modules, "graphmill.rollout.__main__", command)
+    params = {"deploy": {"name": "fraud"}, "rollout": {"home": str(tmp_path / "rollouts")}}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    given = [f"--params={tmp_path / 'params.yaml'}", "--candidate=v1"]
+    revisions = [Revision(name, name[-1] * 64, "pvc://m") for name in ("v0", "v1")]
+    store, open_one = Store(tmp_path / "rollouts", "fraud"), State("fraud", *revisions, began=1.0)
+    for state in (None, open_one, open_one.to("promoted", 2.0)):
+        if state is not None:
+            store.write(state)
+        assert job.main(given) == 0
+    assert job.main([given[0], "--candidate=v2"]) == 0, "another version's rollout is not its own"
+    assert [arguments[0] for arguments in asked] == ["start", "resume", "start", "start"]
+    assert asked[0][-1] == "--candidate=v1" and "--candidate=v1" not in asked[1]
+    (tmp_path / "rollouts" / "fraud" / "state.json").write_text("{", encoding="utf-8")
+    assert job.main(given) == 2
 
 
 def test_a_release_without_a_candidate_has_no_job(tmp_path: Path) -> None:
