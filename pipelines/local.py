@@ -98,7 +98,7 @@ def check(sections: dict[str, dict[str, Any]]) -> None:
 
     Schema.parse(sections["schema"], "schema")
     Task.parse(sections["task"], "task")
-    for name in STAGES:
+    for name in (*STAGES, "rollout"):
         importlib.import_module(f"graphmill.{name}").Params.parse(sections[name], name)
 
 
