@@ -17,7 +17,8 @@ PROTOCOLS = ("v1", "v2", "grpc", "shadow", "admin", "state")
 """Who asks: ``shadow`` is another version that mirrors what it answered, whatever the protocol, ``admin`` the graph's
 keeper, ``state`` whoever asks for readiness and metadata."""
 _STAGES = ("decode", "queue", "sample", "gather", "network", "encode")
-_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+SECONDS_STEPS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+"""Upper bounds of the steps that times are counted by, in seconds."""
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
@@ -70,9 +71,11 @@ REQUESTS = {protocol: _requests.labels(protocol) for protocol in PROTOCOLS}
 """Requests by protocol."""
 FAILURES = {(protocol, kind): _failures.labels(protocol, kind.label) for protocol in PROTOCOLS for kind in Kind}
 """Requests that were not answered, by protocol and kind."""
-SECONDS = Histograms("graphmill_request_seconds", "Seconds from request to answer", "protocol", PROTOCOLS, _SECONDS).of
+SECONDS = Histograms(
+    "graphmill_request_seconds", "Seconds from request to answer", "protocol", PROTOCOLS, SECONDS_STEPS
+).of
 """Time from request to answer, by protocol."""
-STAGE = Histograms("graphmill_stage_seconds", "Seconds of a stage of answering", "stage", _STAGES, _SECONDS).of
+STAGE = Histograms("graphmill_stage_seconds", "Seconds of a stage of answering", "stage", _STAGES, SECONDS_STEPS).of
 """Time of a stage: ``STAGE["sample"].observe(seconds)``. The predictor reports sample, gather and network."""
 BATCH = Histograms("graphmill_batch_instances", "Instances of a forward pass", "", [""], _SIZES).of[""]
 """Instances of a forward pass."""
