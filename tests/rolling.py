@@ -15,7 +15,6 @@ from graphmill.registry.local import LocalRegistry
 from tests import tiny
 
 PASSED = {"winner": "sage", "verdict": "pass", "metrics": {}, "gates": []}
-STEPS = [{"traffic": percent, "minutes": 0, "requests": 20} for percent in (0, 20, 50, 100)]
 
 
 def variant(model: Path, target: Path, **changes) -> Path:
@@ -39,7 +38,7 @@ def calibrated(model: Path, shift: float) -> dict:
 
 
 def world(root: Path, run: Path) -> Path:
-    """A folder with params, a snapshot and a registry: v0 champion, v1 alike, v2 and v3 alike, v4 shifts its scores."""
+    """A folder with a snapshot and a registry: v0 is the champion, v1 to v3 are as good, v4 moves its scores."""
     for name in ("graph", "features"):
         shutil.copytree(run / "artifacts" / name, root / "artifacts" / name)
     home, model = LocalRegistry(root / "registry"), run / "artifacts" / "model"
@@ -48,10 +47,18 @@ def world(root: Path, run: Path) -> Path:
         folder = variant(model, root / "models" / str(number), calibration=calibrated(model, shift))
         assert home.register(folder, PASSED) == f"v{number}"
     home.move("champion", "v0", "the first")
-    params = tiny.params() | {"rollout": {"steps": STEPS, "poll_seconds": 0.1, "ready_minutes": 2}}
-    params["deploy"] = {"name": "tiny"}
-    (root / "params.yaml").write_text(yaml.safe_dump(params))
     return root
+
+
+def params(root: Path, *steps: tuple[int, int]) -> Path:
+    """A params file with steps of so many percent and requests."""
+    given = tiny.params()
+    given["deploy"] = {"name": "tiny", "home": str(root / "registry")}
+    told = [{"traffic": traffic, "minutes": 0, "requests": requests} for traffic, requests in steps]
+    given["rollout"] = {"steps": told, "poll_seconds": 0.1, "ready_minutes": 3, "home": str(root / "rollouts")}
+    file = root / f"params-{len(list(root.glob('params-*')))}.yaml"
+    file.write_text(yaml.safe_dump(given))
+    return file
 
 
 def main() -> int:
@@ -65,7 +72,7 @@ def main() -> int:
 
     def faulty(self, instances, options):
         if fault == "slow":
-            time.sleep(0.06)
+            time.sleep(2.5)
         if fault == "error" and zlib.crc32(str(instances[0].id).encode()) % 4 == 0:
             raise RuntimeError("a bug of this version")
         return answer(self, instances, options)
