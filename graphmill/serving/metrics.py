@@ -81,7 +81,7 @@ SECONDS = Histograms(
     "graphmill_request_seconds", "Seconds from request to answer", "protocol", PROTOCOLS, SECONDS_STEPS
 ).of
 """Time from request to answer, by protocol."""
-STAGE = Histograms("graphmill_stage_seconds", "Seconds of a stage of answering", "stage", _STAGES, SECONDS_STEPS).of
+STAGE = Histograms("graphmill_stage_seconds", "Seconds of a stage of answering", "stage", _STAGES, _SECONDS).of
 """Time of a stage: ``STAGE["sample"].observe(seconds)``. The predictor reports sample, gather and network."""
 BATCH = Histograms("graphmill_batch_instances", "Instances of a forward pass", "", [""], _SIZES).of[""]
 """Instances of a forward pass."""
