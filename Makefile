@@ -35,7 +35,7 @@ data: install ## Fetch the data that data.dvc names
 	dvc pull --quiet data.dvc
 
 repro: data ## Run every stage that is not up to date, and name what it made
-	dvc repro
+	GRAPHMILL_RUN="$${GRAPHMILL_RUN:-repro-$$(date -u +%Y%m%dT%H%M%SZ)}" dvc repro
 	python -m graphmill.evaluate
 
 lint: install-test ## Style

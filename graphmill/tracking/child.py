@@ -1,0 +1,45 @@
+"""The process that imports W&B: ``python -m graphmill.tracking.child record|send ARGUMENT``.
+
+Whatever happens to it, a hang or a crash of W&B's service included, is not the stage's.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from graphmill.errors import UserError
+from graphmill.tracking import content, sender, writer
+from graphmill.tracking.params import Params
+
+
+def main() -> int:
+    """Do one thing; the last line printed says what came of it."""
+    verb, argument = sys.argv[1:]
+    try:
+        print(_record(**json.loads(argument)) if verb == "record" else sender.send(Path(argument)), flush=True)
+    except UserError as error:
+        print(error, flush=True)
+        return 2
+    return 0
+
+
+def _record(stage: str, output: str, group: str, seconds: float, mode: str, params: dict[str, Any]) -> str:
+    """Write the run and, where a key is set, send it; a run that could not be sent is recorded all the same."""
+    given = Params.parse(params, "tracking")
+    project = os.environ.get("WANDB_PROJECT") or given.project
+    entity = os.environ.get("WANDB_ENTITY") or given.entity
+    folder = writer.write(content.read(Path(output)), stage, group, seconds, project, entity)
+    kept = f"recorded in {folder}"
+    print(kept, flush=True)
+    if mode == "offline" or not sender.has_key():
+        return kept
+    try:
+        return f"{kept}; {sender.send(folder)}"
+    except UserError as error:
+        return f"{kept}, not sent: {error}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
