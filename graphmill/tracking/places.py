@@ -16,13 +16,6 @@ FOLDER = "runs"
 OF_ONE_RUN = ("RUN_ID", "RESUME", "NAME", "JOB_TYPE", "SERVICE", "SWEEP_ID", "RUN_DIR", "INITED")
 """W&B's variables that are about one run: each stage has a run of its own."""
 
-SOON = {
-    "WANDB__GRAPHQL_RETRY_MAX": "3",
-    "WANDB__FILE_STREAM_RETRY_MAX": "3",
-    "WANDB__FILE_TRANSFER_RETRY_MAX": "3",
-}
-"""How often W&B's SDK asks again: it would go on for hours, but here the run is on the disk and can be sent later."""
-
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -38,11 +31,9 @@ def folder() -> Path:
 def environment(home: Path) -> dict[str, str]:
     """The variables for a process that imports W&B: the user's own, and a place for what has none."""
     own = {key: value for key, value in os.environ.items() if key not in {f"WANDB_{name}" for name in OF_ONE_RUN}}
-    ours = {"WANDB_DATA_DIR": home / "wandb", "WANDB_CACHE_DIR": home / "wandb" / "cache"}
-    quiet = {"WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false"}
     path = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
-    defaults = SOON | quiet | {name: str(place) for name, place in ours.items()}
-    return defaults | own | {"WANDB_DIR": str(home), "PYTHONPATH": path}
+    quiet = {"WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false", "WANDB_CACHE_DIR": str(home / "wandb" / "cache")}
+    return quiet | own | {"WANDB_DIR": str(home), "PYTHONPATH": path}
 
 
 def mode(chosen: str) -> str:

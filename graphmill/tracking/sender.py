@@ -1,10 +1,11 @@
-"""Sending a run that is on the disk: the upload is W&B's own, the edges of the lineage graph are added after it."""
+"""Sending a run that is on the disk: the upload is W&B's own, then W&B is asked whether it has it all."""
 
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,16 @@ from graphmill.artifact import write_text
 from graphmill.errors import UserError
 from graphmill.tracking import sdk
 from graphmill.tracking.content import SHORT
-from graphmill.tracking.writer import SIDECAR
+from graphmill.tracking.writer import SIDECAR, STAGED
 
 ANSWER = 5
-"""Seconds in which the server must answer a first question before anything is sent."""
+"""Seconds in which the server must answer a question."""
 
-LINKED = "graphmill.linked"
-"""Stands in a run's folder when its inputs are edges of W&B's lineage graph."""
+SENT = "graphmill.sent"
+"""Stands in a run's folder when W&B has the run, its artifact and its inputs.
+
+W&B's own mark is not enough: its command leaves it also when the server refused a part for good.
+"""
 
 
 def has_key() -> bool:
@@ -41,20 +45,18 @@ def send(folder: Path) -> str:
     """
     facts = json.loads((folder / SIDECAR).read_bytes())
     if not has_key():
-        raise UserError("no API key; run `wandb login` or set WANDB_API_KEY")
+        raise UserError("not sent: no API key; run `wandb login` or set WANDB_API_KEY")
     with _alone(folder):
+        if (folder / SENT).exists():
+            return "sent before"
         api = _answering()
-        if not uploaded(folder):
-            _upload(folder)
-        missing = [] if (folder / LINKED).exists() else _link(api, facts)
-        write_text(folder / LINKED, "")
+        place = f"{facts['entity'] or api.default_entity}/{facts['project']}"
+        _upload(api, place, facts, folder)
+        missing = _link(api, place, facts)
+        write_text(folder / SENT, "")
+        shutil.rmtree(folder / STAGED, ignore_errors=True)
     note = f"; W&B does not have its input {', '.join(missing)}" if missing else ""
     return f"sent to {api.settings['base_url']}{note}"
-
-
-def uploaded(folder: Path) -> bool:
-    """Whether W&B's own mark says that the whole run was uploaded."""
-    return any(folder.glob("*.wandb.synced"))
 
 
 @contextmanager
@@ -65,7 +67,7 @@ def _alone(folder: Path) -> Iterator[None]:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError:
-        raise UserError("another process is sending it") from None
+        raise UserError("not sent: another process is sending it") from None
     finally:
         os.close(handle)
 
@@ -75,31 +77,61 @@ def _answering() -> Any:
     wandb = sdk.load()
     try:
         return wandb.Api(timeout=ANSWER)
-    except wandb.errors.Error as error:
-        raise UserError(str(error).splitlines()[0]) from None
+    except Exception as error:
+        raise UserError(f"not sent: {_line(error)}") from None
 
 
-def _upload(folder: Path) -> None:
-    """W&B's own ``wandb sync``; its mark tells whether all arrived."""
+def _upload(api: Any, place: str, facts: dict[str, Any], folder: Path) -> None:
+    """W&B's own ``wandb sync``, unless it was done and only the word that all arrived is missing."""
+    marks = list(folder.glob("*.wandb.synced"))
+    if marks and _arrived(api, place, facts):
+        return
+    for mark in marks:
+        mark.unlink()
     try:
         sdk.sync(folder)
     except Exception as error:
-        raise UserError(f"the upload broke off: {error or type(error).__name__}") from None
-    if not uploaded(folder):
-        raise UserError("the upload did not finish; W&B's words are in the run's folder, under logs/")
+        raise UserError(f"not sent: the upload broke off: {_line(error)}") from None
+    if not _arrived(api, place, facts):
+        raise UserError("not sent whole: W&B does not have the finished run and its artifact")
 
 
-def _link(api: Any, facts: dict[str, Any]) -> list[str]:
+def _arrived(api: Any, place: str, facts: dict[str, Any]) -> bool:
+    """Whether W&B knows the run as finished and has its artifact: both come last of what they stand for."""
+    try:
+        finished = _run(api, place, facts).state == "finished"
+        return bool(finished and api.artifact_exists(_path(place, facts["kind"], facts["digest"])))
+    except Exception as error:
+        if "could not find run" in str(error).lower():
+            return False
+        raise UserError(f"not sent: W&B does not tell what it has: {_line(error)}") from None
+
+
+def _run(api: Any, place: str, facts: dict[str, Any]) -> Any:
+    """The run as W&B knows it; the folder that the SDK makes for its downloads goes again."""
+    run = api.run(f"{place}/{facts['run']}")
+    with suppress(OSError):
+        os.removedirs(run.dir)
+    return run
+
+
+def _link(api: Any, place: str, facts: dict[str, Any]) -> list[str]:
     """Say which artifacts the run used: those with the digests of its inputs. Returns what W&B does not have."""
-    place = f"{facts['entity'] or api.default_entity}/{facts['project']}"
-    wanted = {name: f"{place}/{name}:{digest[:SHORT]}" for name, digest in facts["inputs"].items()}
-    wandb = sdk.load()
+    wanted = {name: _path(place, name, digest) for name, digest in facts["inputs"].items()}
     try:
         missing = [name for name, path in wanted.items() if not api.artifact_exists(path)]
-        run = api.run(f"{place}/{facts['run']}") if len(missing) < len(wanted) else None
+        run = _run(api, place, facts)
         for name, path in wanted.items():
             if name not in missing:
                 run.use_artifact(api.artifact(path), use_as=name)
-    except (wandb.errors.Error, ValueError) as error:
-        raise UserError(f"sent, but its inputs are not linked: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # the SDK lets errors of many kinds through
+        raise UserError(f"sent, but its inputs are not linked: {_line(error)}") from None
     return missing
+
+
+def _path(place: str, name: str, digest: str) -> str:
+    return f"{place}/{name}:{digest[:SHORT]}"
+
+
+def _line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -1,6 +1,7 @@
 """Writing a run with W&B's SDK: always offline, so that no server has a say in it."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ from graphmill.tracking.content import SHORT, Content, Table
 
 SIDECAR = "graphmill.json"
 """Written into a run's folder when the run is whole: what W&B's own files do not say outside W&B."""
+
+STAGED = "staged"
+"""In a run's folder: copies of the files that its artifact holds, until they are sent."""
 
 
 def write(content: Content, stage: str, group: str, seconds: float, project: str, entity: str | None) -> Path:
@@ -29,8 +33,10 @@ def write(content: Content, stage: str, group: str, seconds: float, project: str
         name=f"{stage}-{content.digest[:8]}", config={"stage": stage, **content.config}, settings=_settings(wandb),
     )  # fmt: skip
     folder = Path(run.dir).parent
+    os.environ.setdefault("WANDB_DATA_DIR", str(folder / STAGED))
     _history(run, content)
-    run.log(_media(wandb, content))
+    if media := _media(wandb, content):
+        run.log(media)
     run.summary.update({"seconds": seconds, **content.summary})
     run.log_artifact(_artifact(wandb, content), aliases=["latest", content.digest[:SHORT]])
     run.finish()
