@@ -23,15 +23,11 @@ def main() -> int:
     watch.daemon = True
     watch.start()
     try:
-        print({"record": _record, "send": _send}[verb](**request), flush=True)
+        print(_record(**request) if verb == "record" else sender.send(Path(request["folder"])), flush=True)
     except UserError as error:
         print(error, flush=True)
         return 2
     return 0
-
-
-def _send(folder: str) -> str:
-    return sender.send(Path(folder))
 
 
 def _record(stage: str, output: str, group: str, seconds: float, mode: str, params: dict[str, Any]) -> str:

@@ -78,7 +78,9 @@ def _answering() -> Any:
     try:
         return wandb.Api(timeout=ANSWER)
     except Exception as error:
-        raise UserError(f"not sent: {_line(error)}") from None
+        silent = "in time" in str(error)  # the SDK then says that its own service is busy
+        told = f"W&B does not answer within {ANSWER} s; is there a network?" if silent else _line(error)
+        raise UserError(f"not sent: {told}") from None
 
 
 def _upload(api: Any, place: str, facts: dict[str, Any], folder: Path) -> None:

@@ -44,7 +44,7 @@ def _model(content: Content, manifest: dict[str, Any], folder: Path) -> None:
     content.summary |= flat({"winner": winner, "metric": metric, "validation": means})
     content.metadata |= {"winner": winner, "metric": metric, "validation": means}
     content.config |= {"architecture": manifest.get("architecture")}
-    content.tables["validation"] = table(
+    content.tables["by_split"] = table(
         {"model": name, "split": split, str(metric): value}
         for name, values in found.items()
         for split, value in enumerate(values)
@@ -59,7 +59,11 @@ def _history(folder: Path) -> list[dict[str, float]]:
     for file in sorted(folder.rglob("learning_curve.csv")):
         prefix = "" if file.parent == folder else f"{file.parent.name}/"
         for row in read_csv(file):
-            figures = {f"{prefix}{key}": value for key, value in row.items() if key != "epoch" and value is not None}
+            figures = {
+                f"learning_curve/{prefix}{key}": value
+                for key, value in row.items()
+                if key != "epoch" and value is not None
+            }
             rows.setdefault(row["epoch"], {"epoch": row["epoch"]}).update(figures)
     return [rows[epoch] for epoch in sorted(rows)]
 
@@ -71,7 +75,7 @@ def _evaluation(content: Content, manifest: dict[str, Any], folder: Path) -> Non
     content.summary |= flat(facts | {"metrics": metrics, "gates": gates})
     content.summary |= flat(metrics.get(str(facts["winner"]), {}))
     content.metadata |= facts
-    content.tables["gates"] = table(
+    content.tables["gates_table"] = table(
         manifest.get("gates", []), ("name", "passed", "value", "low", "high", "bound", "meaning")
     )
     content.tables["by_split"] = table(

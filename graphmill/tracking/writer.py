@@ -57,7 +57,7 @@ def _settings(wandb: Any) -> Any:
 def _history(run: Any, content: Content) -> None:
     if content.history:
         run.define_metric("epoch")
-        run.define_metric("*", step_metric="epoch")
+        run.define_metric("learning_curve/*", step_metric="epoch")
     for row in content.history:
         run.log(row)
 
