@@ -40,6 +40,10 @@ class Params(Section):
 
     target: Literal["local", "knative", "standard"] = "local"
     """Where: two processes on this machine, or KServe in one of its two modes."""
+    context: str | None = None
+    """Context of the kubeconfig; null: the cluster that this runs in, else the kubeconfig's current one."""
+    shadow_share: float = Field(default=0.1, gt=0, le=1)
+    """Share of the champion's requests that are mirrored to the candidate."""
     steps: tuple[Step, ...] = (
         Step(traffic=0), Step(traffic=5), Step(traffic=25, minutes=30), Step(traffic=100, minutes=30),
     )  # fmt: skip

@@ -13,8 +13,9 @@ from prometheus_client.registry import Collector
 
 from graphmill.serving.failure import Kind
 
-PROTOCOLS = ("v1", "v2", "grpc", "admin", "state")
-"""Who asks: ``admin`` is the graph's keeper, ``state`` whoever asks for readiness and metadata."""
+PROTOCOLS = ("v1", "v2", "grpc", "shadow", "admin", "state")
+"""Who asks: ``shadow`` is another version that mirrors what it answered, whatever the protocol, ``admin`` the graph's
+keeper, ``state`` whoever asks for readiness and metadata."""
 _STAGES = ("decode", "queue", "sample", "gather", "network", "encode")
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 SECONDS_STEPS = tuple(
@@ -108,3 +109,17 @@ DELTA_EDGES = Gauge("graphmill_delta_edges", "Edges of the live graph that the s
 """Size of what came after the snapshot: the predictor sets it."""
 DELTA_NODES = Gauge("graphmill_delta_nodes", "Nodes of the live graph that the snapshot does not have")
 """Size of what came after the snapshot: the predictor sets it."""
+MODEL = Gauge("graphmill_model", "1 for the model that is served, by the beginning of its digest", ["model"])
+"""Which model this is: the predictor sets it, and other metrics are joined with it."""
+COMPARED = Counter("graphmill_shadow_compared", "Mirrored requests that both models answered", ["candidate"])
+"""Mirrored requests that both models answered."""
+DISAGREED = Counter("graphmill_shadow_disagreed", "Those that the candidate decided otherwise", ["candidate"])
+"""Those that the candidate decided otherwise."""
+UNANSWERED = Counter("graphmill_shadow_failures", "Mirrored requests that the candidate did not answer", ["candidate"])
+"""Mirrored requests that the candidate did not answer."""
+SKIPPED = Counter(
+    "graphmill_shadow_skipped", "Requests drawn to be mirrored for which there was no room", ["candidate"]
+)
+"""Requests that were drawn to be mirrored, and for which there was no room."""
+SHADOW = (COMPARED, DISAGREED, UNANSWERED, SKIPPED)
+"""What is counted of mirrored requests, by the beginning of the candidate's digest."""
