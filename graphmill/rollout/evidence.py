@@ -44,14 +44,13 @@ def difference(
     when the other share has many more trials. The interval is that of all pairs of shares against which they have
     not won ``1 / error``.
     """
-    mine = np.broadcast_arrays(*(np.asarray(one, np.float64)[..., None] for one in (hits, trials)))
-    other = np.broadcast_arrays(*(np.asarray(one, np.float64)[..., None] for one in (other_hits, other_trials)))
+    mine, other = _pair(hits, trials), _pair(other_hits, other_trials)
     won = np.linspace(-2, np.log(2 / error - 1), SPLITS)
     kept = np.concatenate([[-np.log(2)], _kept(won[1:])])  # the first stands for all that he has not won
     needed = np.maximum(-np.log(error) - kept, 0) + _regret(*mine)
     other_needed = np.maximum(won + _regret(*other), 0)
-    low = _lower(*mine, needed) - _upper(*other, other_needed)
-    high = _upper(*mine, needed) - _lower(*other, other_needed)
+    low = _lower(mine[0], mine[1], needed) - _upper(other[0], other[1], other_needed)
+    high = _upper(mine[0], mine[1], needed) - _lower(other[0], other[1], other_needed)
     return low.min(-1), high.max(-1)
 
 
@@ -121,6 +120,12 @@ def distance(counts: ArrayLike, others: ArrayLike, error: float) -> tuple[Number
     inner = max(beyond.shape[-1] - 1, 1)  # beyond the last bound there is nothing
     low, high = difference(beyond[..., :inner], total, other_beyond[..., :inner], other_total, error / inner)
     return np.maximum(np.maximum(low, -high).max(-1), 0.0), np.maximum(high, -low).max(-1)
+
+
+def _pair(hits: ArrayLike, trials: ArrayLike) -> tuple[Numbers, Numbers]:
+    """Both of one shape, and a last axis ``[..., 1]`` for the ways to split the evidence."""
+    first, second = np.broadcast_arrays(np.asarray(hits, np.float64), np.asarray(trials, np.float64))
+    return first[..., None], second[..., None]
 
 
 def _beyond(counts: ArrayLike) -> tuple[Numbers, Numbers]:

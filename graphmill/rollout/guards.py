@@ -89,7 +89,7 @@ def _latency_ratio(bound: float, error: float, seen: Observation) -> _Found | st
         return _nothing("times to answer", mine.total, other.total)
     histograms = (mine.counts, mine.bounds), (other.counts, other.bounds)
     low, high = (float(end) for end in evidence.quantile_ratio(*histograms[0], *histograms[1], TAIL, error))
-    ends, usual_ends = (evidence.quantile(*histogram, TAIL, error / 2) for histogram in histograms)
+    ends, usual_ends = (map(float, evidence.quantile(*one, TAIL, error / 2)) for one in histograms)
     slow, usual = _tail(mine), _tail(other)
     told = (
         f"99 % of {mine.total:,} requests take up to {_time(slow)} ({_between(*ends)}), "
@@ -122,8 +122,9 @@ def _disagreement(bound: float, error: float, seen: Observation) -> _Found | str
     """Share of the same requests that both decide differently."""
     if not seen.compared:
         return "nothing was mirrored and compared yet"
-    low, high = evidence.share(min(seen.disagreed, seen.compared), seen.compared, error)
-    rate = seen.disagreed / seen.compared
+    disagreed = min(seen.disagreed, seen.compared)  # two counters of several processes are read at two moments
+    low, high = evidence.share(disagreed, seen.compared, error)
+    rate = disagreed / seen.compared
     told = f"decides {_percent(rate)} of {seen.compared:,} requests otherwise than the champion"
     return _Found(rate, float(low), float(high), seen.compared, told, f"more than {_percent(bound)}")
 
