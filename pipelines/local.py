@@ -98,7 +98,7 @@ def check(sections: dict[str, dict[str, Any]]) -> None:
 
     Schema.parse(sections["schema"], "schema")
     Task.parse(sections["task"], "task")
-    for name in STAGES:
+    for name in (*STAGES, "rollout"):
         importlib.import_module(f"graphmill.{name}").Params.parse(sections[name], name)
 
 
@@ -109,8 +109,8 @@ def _model(model: str | None, root: Path, sections: dict[str, dict[str, Any]]) -
 
     if model is not None and Path(model).is_dir():
         return Path(model).resolve()
-    home = Path(root, Params.parse(sections["deploy"], "deploy").home)
-    return registry.open(home).path(model or "champion").resolve()
+    home = registry.open(Params.parse(sections["deploy"], "deploy").home, root)
+    return home.path(model or "champion").resolve()
 
 
 def _execute(pipeline: str, arguments: dict[str, Any], params: Path, outputs: Path, root: Path, verbose: bool) -> Log:

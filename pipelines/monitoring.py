@@ -20,6 +20,7 @@ def monitoring(
     drift: dict = PARAMS["drift"],
     score: dict = PARAMS["score"],
     deploy: dict = PARAMS["deploy"],
+    rollout: dict = PARAMS["rollout"],
 ):
     """Watch for drift; retrain when it is found, else score.
 
@@ -40,7 +41,10 @@ def monitoring(
         challenger = stages.train(**found, params=train)
         judged = stages.evaluate(model=challenger.outputs["model"], **found, params=evaluate)
         release = stages.deploy(
-            model=challenger.outputs["model"], evaluation=judged.outputs["evaluation"], params=deploy
+            model=challenger.outputs["model"],
+            evaluation=judged.outputs["evaluation"],
+            params=deploy,
+            rollout=rollout,
         )
         judged.set_caching_options(False)
         release.set_caching_options(False)

@@ -17,6 +17,7 @@ def training(
     train: dict = PARAMS["train"],
     evaluate: dict = PARAMS["evaluate"],
     deploy: dict = PARAMS["deploy"],
+    rollout: dict = PARAMS["rollout"],
 ):
     """Train, judge and register a model.
 
@@ -35,6 +36,8 @@ def training(
         features=values.outputs["features"],
         params=evaluate,
     )
-    release = stages.deploy(model=model.outputs["model"], evaluation=judged.outputs["evaluation"], params=deploy)
+    release = stages.deploy(
+        model=model.outputs["model"], evaluation=judged.outputs["evaluation"], params=deploy, rollout=rollout
+    )
     judged.set_caching_options(False)  # it asks the registry for the champion
     release.set_caching_options(False)  # it moves aliases
