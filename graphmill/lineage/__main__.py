@@ -1,21 +1,21 @@
-"""``python -m graphmill.lineage``: what an artifact was made from, and whether that is still so."""
+"""``python -m graphmill.lineage``: what an artifact was made from, whether that is still so, and making it again."""
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from graphmill.errors import UserError
-from graphmill.lineage import check
+from graphmill.lineage import check, find, shown, trace
+from graphmill.lineage.check import Check
 
 VERIFY = """Recompute the digests of the artifact, of everything upstream that is found, of the source code
-and of the data; compare package versions; name what differs. Exit status: 0 when nothing differs, 1 when
-something does, 2 for a mistake in the command."""
+and of the data; look the git revision up; compare package versions; name what differs. Exit status: 0 when
+nothing differs, 1 when something does, 2 for a mistake in the command."""
+
+TRACE = """From a served answer (a file with what the predictor returned, - for standard input) back to the version,
+its gates, the snapshot and offset, and down to data, code and numbers."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,28 +31,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def show(given: argparse.Namespace) -> int:
     """One row for the artifact and each upstream one, then its parameters."""
-    found = check.load(given.folder)
-    table = _table("artifact", "digest", "made from", "data", "source", "git revision")
-    for name, entry in {found["kind"]: found, **found.get("artifacts", {})}.items():
-        table.add_row(*_row(name, entry))
-    _print(table)
-    numbers = _table("parameter", "value")
-    for name, entry in {found["kind"]: found, **found.get("artifacts", {})}.items():
-        for path, value in _leaves(entry.get("parameters", {})):
-            numbers.add_row(path if "@" not in name else f"{path} ({name})", value)
-    _print(numbers)
-    packages = found.get("packages", {})
-    print("packages:", ", ".join(f"{name} {version}" for name, version in packages.items()))
+    folder, version = find.folder(given.name, given.registry)
+    _show(check.load(folder), version)
     return 0
 
 
 def verify(given: argparse.Namespace) -> int:
     """A row for each thing looked at, and one line that says it all."""
-    checks = check.verify(given.folder, given.artifacts, given.data)
-    table = _table("", "what", "found")
-    for item in checks:
-        table.add_row(item.state, item.what, item.detail)
-    _print(table)
+    checks = _checks(given)
+    shown.table([(item.state, item.what, item.detail) for item in checks], "", "what", "found")
     differing = [item.what for item in checks if item.state == "differs"]
     unchecked = sum(item.state == "not checked" for item in checks)
     rest = f"; {unchecked} not there to check" if unchecked else ""
@@ -60,39 +47,60 @@ def verify(given: argparse.Namespace) -> int:
     return 1 if differing else 0
 
 
-def _row(name: str, entry: dict[str, Any]) -> tuple[str, ...]:
-    code = entry.get("code", {})
-    revision = (code.get("revision") or "not known")[:12]
-    return (
-        name,
-        entry["digest"][:12],
-        ", ".join(entry.get("inputs", {})) or "data",
-        (entry.get("data") or "")[:12],
-        code.get("source", "")[:12],
-        f"{revision}, modified" if code.get("modified") else revision,
-    )
+def _checks(given: argparse.Namespace) -> list[Check]:
+    if find.is_folder(given.name):
+        return check.verify(Path(given.name), given.artifacts, given.data)
+    version = find.version(given.name, given.registry)
+    try:
+        folder, _ = find.folder(version.name, given.registry)
+    except UserError as error:
+        return [Check(f"version {version.name}", "differs", str(error))]
+    return [Check(f"version {version.name}", "same"), *check.verify(folder, given.artifacts, given.data, "model")]
 
 
-def _leaves(value: Any, path: str = "") -> list[tuple[str, str]]:
-    """Parameters as dotted paths; lists in one piece."""
-    if isinstance(value, dict) and value:
-        return [leaf for key, item in value.items() for leaf in _leaves(item, f"{path}.{key}" if path else str(key))]
-    return [(path, json.dumps(value, ensure_ascii=False))] if path else []
+def follow(given: argparse.Namespace) -> int:
+    """The answer, what answered, the graph it was computed from, and the lineage of both."""
+    answer = trace.read(_content(given.answer))
+    version = find.version(answer.version, given.registry)
+    folder, _ = find.folder(version.name, given.registry)
+    if answer.scores:
+        shown.table(answer.scores, *trace.COLUMNS)
+    rows = [("version", f"{version.name}, registered {version.registered_at} by {version.registered_by}")]
+    rows += [("digest", version.digest), ("verdict", str(version.evaluation.get("verdict", "not known")))]
+    rows += [("snapshot", answer.snapshot), ("offset", f"{answer.offset} events were applied to it")]
+    shown.table(rows, "", "")
+    lineage = check.load(folder)
+    served = None if given.graph is None else trace.upstream(given.graph, answer.snapshot)
+    if served is not None:
+        print(f"the snapshot, at {given.graph}:")
+        for item in served.values():
+            shown.table(list(shown.chain(item))[:1], *shown.COLUMNS)
+    else:
+        place = f"{given.graph} is another one" if given.graph else "give --graph, the folder above graph/"
+        print(f"the snapshot's own lineage is not shown: {place}\n")
+    print("the model:")
+    _show(lineage, version.name)
+    print(f"again:    python -m graphmill.serving.replay --model {version.name} --registry {given.registry} "
+          f"--graph SNAPSHOT --state STATE --offset {answer.offset}")  # fmt: skip
+    print(f"rebuild:  python -m graphmill.lineage rebuild {version.name} --registry {given.registry}")
+    return 0
 
 
-def _table(*headings: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    return table
+def _content(name: str) -> str:
+    if name == "-":
+        return sys.stdin.read()
+    try:
+        return Path(name).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UserError(f"{name}: cannot be read: {error}; {trace.WANTED}") from None
 
 
-def _print(table: Table) -> None:
-    """Cells are data, not markup; where no terminal sets a width, lines are not folded."""
-    width = None if sys.stdout.isatty() else 240
-    console = Console(markup=False, highlight=False, width=width)
-    console.print(table)
-    console.print()
+def _show(lineage: dict[str, Any], version: str | None) -> None:
+    if version is not None:
+        print(f"version {version}\n")
+    shown.table(shown.chain(lineage), *shown.COLUMNS)
+    shown.table(shown.parameters(lineage), "parameter", "value")
+    print("packages:", ", ".join(f"{name} {version}" for name, version in lineage.get("packages", {}).items()))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -101,14 +109,24 @@ def _parser() -> argparse.ArgumentParser:
         description="Which data, which code, which numbers: what an artifact was made from.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    one = commands.add_parser("show", help="what an artifact was made from", description=show.__doc__)
-    two = commands.add_parser("verify", help="whether that is still so", description=VERIFY)
-    for command, work in ((one, show), (two, verify)):
-        command.add_argument("folder", type=Path, help="an artifact's folder, such as artifacts/model")
-        command.set_defaults(command=work)
+    _command(commands, "show", show, "what an artifact was made from", str(show.__doc__))
+    two = _command(commands, "verify", verify, "whether that is still so", VERIFY)
     two.add_argument("--artifacts", type=Path, help="where the upstream artifacts are (default: beside it)")
     two.add_argument("--data", type=Path, help="the folder with the source data (default: not checked)")
+    three = commands.add_parser("trace", help="from a served answer to data, code and numbers", description=TRACE)
+    three.add_argument("answer", metavar="ANSWER", help="the answer as JSON: a file, or - for standard input")
+    three.add_argument("--graph", type=Path, help="the snapshot, the folder above graph/ (default: not shown)")
+    three.set_defaults(command=follow)
+    for command in commands.choices.values():
+        command.add_argument("--registry", default="registry", help="the registry's home (registry)")
     return parser
+
+
+def _command(commands: Any, name: str, work: Any, text: str, description: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=description)
+    command.add_argument("name", metavar="NAME", help="an artifact's folder, or a version or alias of the registry")
+    command.set_defaults(command=work)
+    return command
 
 
 if __name__ == "__main__":
