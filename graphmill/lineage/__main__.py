@@ -2,10 +2,12 @@
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from graphmill import artifact
 from graphmill.errors import UserError
 from graphmill.lineage import check, find, shown, trace
 from graphmill.lineage.check import Check
@@ -13,6 +15,10 @@ from graphmill.lineage.check import Check
 VERIFY = """Recompute the digests of the artifact, of everything upstream that is found, of the source code
 and of the data; look the git revision up; compare package versions; name what differs. Exit status: 0 when
 nothing differs, 1 when something does, 2 for a mistake in the command."""
+
+REBUILD = """Check the code of each stage and the data out as the lineage names them, run ingest, graph, features and
+train again with the recorded parameters, and say whether the model is bit-identical. Exit status: 0 when it is, 1 when
+it is not, 2 when it cannot be made."""
 
 TRACE = """From a served answer (a file with what the predictor returned, - for standard input) back to the version,
 its gates, the snapshot and offset, and down to data, code and numbers."""
@@ -86,6 +92,29 @@ def follow(given: argparse.Namespace) -> int:
     return 0
 
 
+def remake(given: argparse.Namespace) -> int:
+    """A row a stage, then the verdict."""
+    from graphmill.lineage import rebuild
+
+    folder, version = find.folder(given.name, given.registry)
+    model = artifact.read(folder, "model")
+    if not model.lineage:
+        raise UserError(f"{folder}: no {artifact.LINEAGE}: nothing says how it was made")
+    try:
+        found = rebuild.rebuild(model, given.repository, given.data, given.scratch, given.keep)
+    except KeyboardInterrupt:
+        print("rebuild: stopped; nothing was left behind" if not given.keep else "rebuild: stopped", file=sys.stderr)
+        return 130
+    print()
+    rows = [(one.step.artifact, one.step.digest[:12], one.digest[:12], "same" if one.same else "differs",
+             f"{one.seconds:.1f}") for one in found.stages]  # fmt: skip
+    shown.table(rows, "artifact", "was", "is", "", "seconds")
+    if found.differences:
+        shown.table([(item.file, item.how) for item in found.differences], "file", "how it differs")
+    print(rebuild.verdict(version or str(folder), found))
+    return 0 if found.same else 1
+
+
 def _content(name: str) -> str:
     if name == "-":
         return sys.stdin.read()
@@ -117,6 +146,11 @@ def _parser() -> argparse.ArgumentParser:
     three.add_argument("answer", metavar="ANSWER", help="the answer as JSON: a file, or - for standard input")
     three.add_argument("--graph", type=Path, help="the snapshot, the folder above graph/ (default: not shown)")
     three.set_defaults(command=follow)
+    four = _command(commands, "rebuild", remake, "make a model again and compare the bytes", REBUILD)
+    four.add_argument("--data", type=Path, help="the folder with the source data (default: what the revision has)")
+    four.add_argument("--repository", type=Path, default=Path("."), help="the checkout with the revisions (.)")
+    four.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()), help="where to work (%(default)s)")
+    four.add_argument("--keep", action="store_true", help="leave code, data and artifacts there")
     for command in commands.choices.values():
         command.add_argument("--registry", default="registry", help="the registry's home (registry)")
     return parser

@@ -1,12 +1,22 @@
-"""What DVC's files say of a data folder: the hash that ``data.dvc`` names, computed anew."""
+"""The source data of a lineage: the hash that ``data.dvc`` names, and the folder that DVC or git has at a revision."""
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import yaml
 
+from graphmill import lineage
+from graphmill.errors import UserError
+from graphmill.lineage.recipe import Recipe
 from graphmill.lineage.repository import git
+from graphmill.lineage.scratch import Scratch
+
+FOLDER = "data"
+"""The landing folder of the template; ``data.dvc`` beside it versions it."""
 
 
 def dvc_hash(folder: Path) -> str:
@@ -28,6 +38,51 @@ def named_hash(folder: Path, revision: str | None) -> tuple[str, str | None] | N
     if content is not None:
         return f"{file.name} at revision {revision:.12}", _named(content)
     return (file.name, _named(file.read_text(encoding="utf-8"))) if file.is_file() else None
+
+
+def fetch(needed: Recipe, room: Scratch, tree: Path, given: Path | None) -> Path:
+    """The folder with the data that a recipe names: ``given``, or what the work tree's git or DVC has.
+
+    Raises:
+        UserError: when it is not to be had, or is other data.
+    """
+    folder = tree / FOLDER if given is None else given.absolute()
+    if needed.data is None or needed.parameters["ingest"].get("revision"):
+        folder.mkdir(parents=True, exist_ok=True)  # the stage reads its sources elsewhere, or fetches them itself
+        return folder
+    if given is None and not folder.is_dir():
+        _pull(room, tree)
+    digest = lineage.data_digest(folder)
+    if digest != needed.data:
+        raise UserError(f"{folder}: other data than the version was made from: was {needed.data}, is {digest}")
+    return folder
+
+
+def _pull(room: Scratch, tree: Path) -> None:
+    """What DVC's cache of the checkout has, else what its remote has; settings that are not in git come along."""
+    file = f"{FOLDER}.dvc"
+    if not (tree / file).is_file():
+        raise UserError(f"no {file} at the revision: give the folder with the data as --data")
+    local = room.checkout / ".dvc" / "config.local"
+    if local.is_file():
+        (tree / ".dvc" / "config.local").write_bytes(local.read_bytes())
+    cache = _dvc(room, room.checkout, "cache", "dir")
+    if cache.returncode == 0:
+        _dvc(room, tree, "cache", "dir", "--local", cache.stdout.strip())
+    if _dvc(room, tree, "checkout", "--quiet", file).returncode == 0:
+        return
+    done = _dvc(room, tree, "pull", "--quiet", file)
+    if done.returncode:
+        told = done.stderr.strip() or f"exit status {done.returncode}"
+        raise UserError(f"dvc cannot fetch {file} of the revision: {told}; give the folder with the data as --data")
+
+
+def _dvc(room: Scratch, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "dvc", *arguments]
+    environment = {**os.environ, "DVC_NO_ANALYTICS": "1"}
+    return subprocess.run(
+        command, cwd=folder, env=environment, pass_fds=(room.lock,), capture_output=True, text=True, check=False
+    )
 
 
 def _named(content: str) -> str | None:
