@@ -209,10 +209,9 @@ def test_what_cannot_be_rebuilt_is_refused(checkout, tmp_path, capfd):
 
 def test_a_revision_that_is_not_what_ran(checkout, monkeypatch, capfd):
     """An image that names the wrong revision, and one that names none."""
+    (checkout / ".gitignore").write_text("__pycache__\n/artifacts\n/graphmill\n")
     git(checkout, "rm", "-rq", "--cached", "graphmill")
     wrong = commit(checkout, "without the package: it is installed elsewhere")
-    (checkout / ".gitignore").write_text("__pycache__\n/artifacts\n/graphmill\n")
-    commit(checkout, "ignored")
     monkeypatch.setenv("GRAPHMILL_REVISION", wrong)
     make(checkout)
     assert rebuild(checkout) == 2
@@ -224,12 +223,10 @@ def test_a_revision_that_is_not_what_ran(checkout, monkeypatch, capfd):
 
 
 def test_a_stage_that_fails(checkout, capfd):
-    change(
-        checkout, work=WORK.replace("    pass", "    if stage == 'graph' and not Path('ok').exists(): raise OSError")
-    )
-    (checkout / "graphmill" / "work.py").write_text("from pathlib import Path\n" + (checkout / "graphmill" / "work.py").read_text())  # fmt: skip
-    commit(checkout, "it needs a file that is not in git")
-    (checkout / "ok").touch()
+    needs = "    if stage == 'graph' and not Path('ok').exists(): raise OSError"
+    (checkout / ".gitignore").write_text("__pycache__\n/artifacts\n/ok\n")
+    change(checkout, work="from pathlib import Path\n" + WORK.replace("    pass", needs))
+    (checkout / "ok").touch()  # which is not in git
     make(checkout)
     assert rebuild(checkout) == 2
     told = capfd.readouterr()
@@ -283,23 +280,23 @@ def test_data_of_the_revision_from_dvc(checkout, capfd, monkeypatch):
     """From the checkout's cache, from the remote when that is empty, and a clear word when it is nowhere."""
     monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
 
-    def dvc(*arguments):
-        subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=checkout, check=True, capture_output=True)
-
+    local = checkout / ".dvc"
+    local.mkdir()
     remote = checkout.parent / "remote"
+    (local / "config").write_text("")
+    (local / "config.local").write_text(f"[core]\n    remote = place\n['remote \"place\"']\n    url = {remote}\n")
+    (local / ".gitignore").write_text("/config.local\n/tmp\n/cache\n")
     git(checkout, "rm", "-rq", "--cached", "data")
-    dvc("init", "-q")
-    dvc("remote", "add", "-q", "--local", "-d", "place", str(remote))
-    dvc("add", "-q", "data")
-    dvc("push", "-q")
+    subprocess.run([sys.executable, "-m", "dvc", "add", "-q", "data"], cwd=checkout, check=True)
+    shutil.copytree(local / "cache", remote)
     commit(checkout, "data goes to dvc")
     make(checkout)
     (checkout / "data" / "payments.csv").write_text("other,data\n")
     assert rebuild(checkout) == 0
-    shutil.rmtree(checkout / ".dvc" / "cache")
+    shutil.rmtree(local / "cache")
     assert rebuild(checkout) == 0
     capfd.readouterr()
-    shutil.rmtree(checkout / ".dvc" / "cache")
+    shutil.rmtree(local / "cache")
     shutil.rmtree(remote)
     assert rebuild(checkout) == 2
     assert "dvc cannot fetch data.dvc of the revision" in capfd.readouterr().err
