@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 from graphmill import artifact, registry
 from graphmill.lineage import __main__ as command
-from graphmill.lineage import scratch
+from graphmill.lineage import data, scratch
 from graphmill.lineage.compare import differences
 
 HOME = Path(__file__).parent.parent
@@ -292,14 +292,20 @@ def test_data_of_the_revision_from_dvc(checkout, capfd, monkeypatch):
     commit(checkout, "data goes to dvc")
     make(checkout)
     (checkout / "data" / "payments.csv").write_text("other,data\n")
-    assert rebuild(checkout) == 0
     shutil.rmtree(local / "cache")
+    assert rebuild(checkout) == 0  # from the remote, which fills the cache
+    shutil.rmtree(remote)
     assert rebuild(checkout) == 0
     capfd.readouterr()
-    shutil.rmtree(local / "cache")
-    shutil.rmtree(remote)
+    failed = subprocess.CompletedProcess([], 1, "", "no such remote")
+    monkeypatch.setattr(data, "_dvc", lambda *_: failed)
     assert rebuild(checkout) == 2
-    assert "dvc cannot fetch data.dvc of the revision" in capfd.readouterr().err
+    assert "dvc cannot fetch data.dvc of the revision: no such remote; give the folder" in capfd.readouterr().err
+    git(checkout, "rm", "-q", "data.dvc")
+    commit(checkout, "no data at all")
+    make(checkout)
+    assert rebuild(checkout) == 2
+    assert "no data.dvc at the revision" in capfd.readouterr().err
     assert nothing_left(checkout)
 
 

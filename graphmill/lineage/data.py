@@ -1,5 +1,6 @@
 """The source data of a lineage: the hash that ``data.dvc`` names, and the folder that DVC or git has at a revision."""
 
+import configparser
 import hashlib
 import json
 import os
@@ -63,18 +64,25 @@ def _pull(room: Scratch, tree: Path) -> None:
     file = f"{FOLDER}.dvc"
     if not (tree / file).is_file():
         raise UserError(f"no {file} at the revision: give the folder with the data as --data")
-    local = room.checkout / ".dvc" / "config.local"
-    if local.is_file():
-        (tree / ".dvc" / "config.local").write_bytes(local.read_bytes())
-    cache = _dvc(room, room.checkout, "cache", "dir")
-    if cache.returncode == 0:
-        _dvc(room, tree, "cache", "dir", "--local", cache.stdout.strip())
+    _configure(room, tree)
     if _dvc(room, tree, "checkout", "--quiet", file).returncode == 0:
         return
     done = _dvc(room, tree, "pull", "--quiet", file)
     if done.returncode:
         told = done.stderr.strip() or f"exit status {done.returncode}"
         raise UserError(f"dvc cannot fetch {file} of the revision: {told}; give the folder with the data as --data")
+
+
+def _configure(room: Scratch, tree: Path) -> None:
+    """The checkout's settings that are not in git, and its cache, so that nothing is fetched twice."""
+    settings = configparser.RawConfigParser()
+    settings.optionxform = str  # type: ignore[assignment, method-assign] # names stay as they are written
+    settings.read(room.checkout / ".dvc" / "config.local", encoding="utf-8")
+    cache = _dvc(room, room.checkout, "cache", "dir")
+    if cache.returncode == 0:
+        settings.read_dict({"cache": {"dir": cache.stdout.strip()}})
+    with (tree / ".dvc" / "config.local").open("w", encoding="utf-8") as stream:
+        settings.write(stream)
 
 
 def _dvc(room: Scratch, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
