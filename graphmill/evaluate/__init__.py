@@ -107,6 +107,9 @@ def _tell(judgement: Judgement, manifest: dict[str, Any]) -> None:
     for item in manifest["warnings"]:
         alone = f"{item['column']} alone has a ROC-AUC of {item['roc_auc']:.3f}"
         print(f"evaluate: WARNING: {alone}: does it leak the label?", file=sys.stderr)
+    rival = manifest["champion"]
+    if rival is not None and rival["seen"]:
+        print(f"evaluate: WARNING: champion {rival['version']}: {rival['seen']}", file=sys.stderr)
     name, metric = manifest["winner"], manifest["metric"]
     low, high = manifest["intervals"][name]
     failed = [gate["name"] for gate in manifest["gates"] if not gate["passed"]]

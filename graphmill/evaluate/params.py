@@ -26,6 +26,9 @@ class Params(Section):
     """Resamples behind every interval."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     """Share of the resamples that an interval holds."""
+    group: str | None = None
+    """What examples are resampled by: a link of the task's node (`account_id`), or `node` for entities judged at
+    several moments. Examples of one account resemble each other: taken as independent, they make intervals too narrow."""
     top: list[Annotated[float, Field(gt=0)]] = [0.005, 0.01, 0.05]
     """Precision and recall are given among so many with the highest scores: a share below 1, else a count."""
     bins: int = Field(default=10, ge=2)
