@@ -20,6 +20,9 @@ REBUILD = """Check the code of each stage and the data out as the lineage names 
 train again with the recorded parameters, and say whether the model is bit-identical. Exit status: 0 when it is, 1 when
 it is not, 2 when it cannot be made."""
 
+CARD = """The model card, from the model, its lineage and its evaluation: what it predicts, from which data, how well,
+for whom worse, its limits, and how to make it again."""
+
 TRACE = """From a served answer (a file with what the predictor returned, - for standard input) back to the version,
 its gates, the snapshot and offset, and down to data, code and numbers."""
 
@@ -115,6 +118,41 @@ def remake(given: argparse.Namespace) -> int:
     return 0 if found.same else 1
 
 
+def describe(given: argparse.Namespace) -> int:
+    """The model card, as Markdown on standard output or as two files."""
+    from graphmill.evaluate import card
+    from graphmill.model import Model
+
+    folder, version = find.folder(given.name, given.registry)
+    model = Model.open(folder)
+    kept = find.version(version, given.registry).evaluation if version else {}
+    content, page = card.render(model, _judged(given.evaluation, folder, model.artifact.digest) or kept, version)
+    if given.output is None:
+        print(content, end="")
+        return 0
+    try:
+        given.output.mkdir(parents=True, exist_ok=True)
+        for name, text in (("model_card.md", content), ("model_card.html", page)):
+            artifact.write_text(given.output / name, text)
+    except OSError as error:
+        raise UserError(f"{given.output}: the card cannot be written: {error}") from None
+    print(f"{given.output / 'model_card.html'}")
+    return 0
+
+
+def _judged(evaluation: Path | None, model: Path, digest: str) -> dict[str, Any]:
+    """The evaluation that was named or stands beside the model, if it judged that model."""
+    place = evaluation or model.parent / "evaluation"
+    if evaluation is None and not place.is_dir():
+        return {}
+    found = artifact.read(place, "evaluation").manifest
+    if found["model"] == digest:
+        return found
+    if evaluation is None:
+        return {}
+    raise UserError(f"{place}: judged another model; give the evaluation of this one")
+
+
 def _content(name: str) -> str:
     if name == "-":
         return sys.stdin.read()
@@ -151,6 +189,11 @@ def _parser() -> argparse.ArgumentParser:
     four.add_argument("--repository", type=Path, default=Path("."), help="the checkout with the revisions (.)")
     four.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()), help="where to work (%(default)s)")
     four.add_argument("--keep", action="store_true", help="leave code, data and artifacts there")
+    five = _command(commands, "card", describe, "the model card", CARD)
+    five.add_argument(
+        "--evaluation", type=Path, help="its evaluation (default: beside it, else the registry's summary)"
+    )
+    five.add_argument("--output", type=Path, help="folder for model_card.md and model_card.html (default: print)")
     for command in commands.choices.values():
         command.add_argument("--registry", default="registry", help="the registry's home (registry)")
     return parser
