@@ -1,6 +1,7 @@
 """Lineage: the same bytes twice, everything upstream once, and any change named."""
 
 import hashlib
+import io
 import json
 import shutil
 import subprocess
@@ -10,11 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from graphmill import artifact, lineage
+from graphmill import artifact, lineage, registry
 from graphmill.artifact import Artifact
 from graphmill.errors import UserError
 from graphmill.lineage import __main__ as command
 from graphmill.lineage import check
+from graphmill.serving.live import snapshot
 
 
 def write(folder: Path, kind: str, inputs: dict[str, Artifact], text: str, data: str | None = None) -> Artifact:
@@ -309,3 +311,104 @@ def test_command_line_mistakes(root: Path, tmp_path: Path, capsys: pytest.Captur
     (model / "lineage.json").write_text(json.dumps([1]), encoding="utf-8")
     assert command.main(["show", str(model)]) == 2
     assert "lineage.json: altered" in capsys.readouterr().err
+
+
+# ----- versions of the registry, and answers
+
+
+@pytest.fixture
+def kept(root: Path) -> str:
+    """The home of a registry whose champion is the model."""
+    home = registry.open(root / "registry")
+    home.move("champion", home.register(root / "artifacts" / "model", {"verdict": "pass"}), "a test")
+    return str(root / "registry")
+
+
+def test_verify_takes_a_version(root: Path, kept: str, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["verify", "champion", "--registry", kept]
+    assert command.main([*line, "--artifacts", str(root / "artifacts"), "--data", str(root / "data")]) == 0
+    assert "version v0" in capsys.readouterr().out
+    assert command.main(["show", "v0", "--registry", kept]) == 0
+    assert "version v0" in capsys.readouterr().out
+    file = root / "registry" / "versions" / "v0" / "model" / "content.txt"
+    file.write_bytes(b"x" + file.read_bytes()[1:])
+    assert command.main(line) == 1
+    told = capsys.readouterr().out
+    assert "differs: version v0" in told and str(file) in told
+    for name, home, expected in (
+        ("v9", kept, "no version or alias 'v9'"),
+        ("v0", str(root / "no"), "no registry here"),
+    ):
+        assert command.main(["verify", name, "--registry", home]) == 2
+        assert expected in capsys.readouterr().err
+
+
+def answers(version: str) -> list[dict[str, object]]:
+    """The same answer in every form: both protocols, a replayed line, a row of the prediction log."""
+    graph = {"snapshot": "0123456789abcdef", "offset": 12}
+    one = {"id": "P1", "score": 0.25, "decision": False, "at": "2025-01-01T00:00:00"}
+    outputs = [{"name": "score", "data": [0.25]}, {"name": "decision", "data": [False]}]
+    return [
+        {"predictions": [one], "model": {"name": "fraud", "version": version}, "graph": {**graph, "staleness": 1.0}},
+        {"model_name": "fraud", "model_version": version, "parameters": graph, "outputs": outputs},
+        {**one, "model": version, **graph},
+        {"key": "P1", "time": 7, "score": 0.25, "decision": False, "model": version, **graph},
+    ]
+
+
+def test_an_answer_is_followed_down_to_the_data(
+    root: Path, kept: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = artifact.read(root / "artifacts" / "model", "model").digest
+    for number, document in enumerate(answers("v0") + answers(digest[:16])):
+        file = root / f"answer_{number}.json"
+        file.write_text(json.dumps(document), encoding="utf-8")
+        assert command.main(["trace", str(file), "--registry", kept]) == 0
+        told = capsys.readouterr().out
+        for expected in (
+            "0.25",
+            "v0, registered",
+            digest,
+            "verdict",
+            "0123456789abcdef",
+            "12 events",
+            "model.deep.rate",
+        ):
+            assert expected in told, (document, expected)
+        assert lineage.data_digest(root / "data")[:12] in told and "give --graph" in told
+        assert "rebuild v0" in told and "replay --model v0" in told
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(answers("v0")[0])))
+    assert command.main(["trace", "-", "--registry", kept, "--graph", str(root / "artifacts")]) == 0
+    assert "is another one" in capsys.readouterr().out
+
+
+def test_the_snapshot_of_an_answer(root: Path, kept: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Newer than the model's: both are told, each with its own data."""
+    model = artifact.read(root / "artifacts" / "model", "model")
+    chain(root / "newer", "two", "f" * 64)
+    document = answers("v0")[0] | {"graph": {"snapshot": snapshot.version(root / "newer"), "offset": 0}}
+    (root / "answer.json").write_text(json.dumps(document), encoding="utf-8")
+    assert command.main(["trace", str(root / "answer.json"), "--registry", kept, "--graph", str(root / "newer")]) == 0
+    told = capsys.readouterr().out
+    newer = artifact.read(root / "newer" / "features", "features").digest
+    assert newer[:12] in told and model.digest[:12] in told and "f" * 12 in told and "is another one" not in told
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("{", "not a served answer"),
+        ("[]", "not a served answer"),
+        ('{"error": "not ready"}', "not a served answer"),
+        ('{"model": 3, "snapshot": "a", "offset": 1}', "names no model version"),
+        ('{"model": "v8", "snapshot": "a", "offset": 1}', "no version or alias 'v8'"),
+        (None, "cannot be read"),
+    ],
+)
+def test_what_is_no_answer(
+    root: Path, kept: str, capsys: pytest.CaptureFixture[str], content: str | None, expected: str
+) -> None:
+    if content is not None:
+        (root / "answer.json").write_text(content, encoding="utf-8")
+    assert command.main(["trace", str(root / "answer.json"), "--registry", kept]) == 2
+    assert expected in capsys.readouterr().err

@@ -50,10 +50,14 @@ def cell(value: Any) -> str:
     return _SPECIAL.sub(r"\\\1", " ".join(str(value).split()))
 
 
-def code(value: Any) -> str:
+class Code(str):
+    """Markdown already: a cell leaves it as it is."""
+
+
+def code(value: Any) -> Code:
     """A name, shown as it is."""
     plain = " ".join(str(value).split()).replace("|", "\\|")
-    return f"`` {plain} ``" if "`" in plain else f"`{plain}`"
+    return Code(f"`` {plain} ``" if "`" in plain else f"`{plain}`")
 
 
 def table(rows: Iterable[Sequence[Any]], headings: Sequence[str] = (), head: bool = True, right: bool = False) -> str:
@@ -69,7 +73,7 @@ def table(rows: Iterable[Sequence[Any]], headings: Sequence[str] = (), head: boo
 def _inside(value: Any) -> str:
     if isinstance(value, float | int) and not isinstance(value, bool):
         return number(float(value))
-    return str(value) if re.fullmatch(r"`[^`]*`", str(value)) else cell(value)
+    return value if isinstance(value, Code) else cell(value)
 
 
 def _page(content: str) -> str:
@@ -107,7 +111,8 @@ def _facts(model: Model, report: Mapping[str, Any], version: str | None) -> dict
         "winner": report.get("metrics", {}).get(model.winner, {}),
         "learned": _learned(model),
         "nodes": [(code(node), _columns(model, node)) for node in model.transforms(0)["nodes"]],
-        "figures": _figures(report, metric),
+        "judged": _judged(model, report),
+        "figures": _figures(_judged(model, report), report, metric),
         "gates": [_gate(gate) for gate in report.get("gates", [])],
         "champion": _champion(report, metric),
         "slices": _slices(report, metric),
@@ -148,17 +153,19 @@ def _columns(model: Model, node: str) -> str:
     return ", ".join(names) or "none"
 
 
-def _figures(report: Mapping[str, Any], metric: str) -> list[tuple[Any, ...]]:
+def _judged(model: Model, report: Mapping[str, Any]) -> list[str]:
+    """The models that have figures: the winner first, then the champion."""
+    order = [model.winner, "champion", *model.names]
+    return [name for name in dict.fromkeys(order) if name in report.get("metrics", {})]
+
+
+def _figures(names: list[str], report: Mapping[str, Any], metric: str) -> list[tuple[Any, ...]]:
     """A row a figure, a column a model, the task's metric and its interval first."""
-    metrics = report.get("metrics", {})
-    if not metrics:
-        return []
-    names = [metric, *(name for name in next(iter(metrics.values())) if name not in (metric, "base_rate", "examples"))]
-    rows: list[tuple[Any, ...]] = [
-        (_words(name), *(number(one.get(name)) for one in metrics.values())) for name in names
-    ]
+    found = [report["metrics"][name] for name in names]
+    keys = sorted({key for one in found for key in one} - {metric, "base_rate", "examples"})
+    rows: list[tuple[Any, ...]] = [(_words(key), *(number(one.get(key)) for one in found)) for key in (metric, *keys)]
     if bounds := report.get("intervals"):
-        inside = (" to ".join(map(number, bounds[name])) for name in metrics)
+        inside = (" to ".join(map(number, bounds[name])) for name in names)
         rows.insert(1, (f"its {percent(report['confidence'])} interval", *inside))
     return rows
 

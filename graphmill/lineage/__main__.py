@@ -78,17 +78,15 @@ def follow(given: argparse.Namespace) -> int:
     rows += [("digest", version.digest), ("verdict", str(version.evaluation.get("verdict", "not known")))]
     rows += [("snapshot", answer.snapshot), ("offset", f"{answer.offset} events were applied to it")]
     shown.table(rows, "", "")
-    lineage = check.load(folder)
-    served = None if given.graph is None else trace.upstream(given.graph, answer.snapshot)
-    if served is not None:
+    graph = None if given.graph is None else trace.served(given.graph, answer.snapshot)
+    if graph is not None:
         print(f"the snapshot, at {given.graph}:")
-        for item in served.values():
-            shown.table(list(shown.chain(item))[:1], *shown.COLUMNS)
+        shown.table(shown.chain(graph), *shown.COLUMNS)
     else:
         place = f"{given.graph} is another one" if given.graph else "give --graph, the folder above graph/"
         print(f"the snapshot's own lineage is not shown: {place}\n")
     print("the model:")
-    _show(lineage, version.name)
+    _show(check.load(folder), version.name)
     print(f"again:    python -m graphmill.serving.replay --model {version.name} --registry {given.registry} "
           f"--graph SNAPSHOT --state STATE --offset {answer.offset}")  # fmt: skip
     print(f"rebuild:  python -m graphmill.lineage rebuild {version.name} --registry {given.registry}")

@@ -43,18 +43,19 @@ def read(content: str) -> Answer:
     return Answer(version, snapshot, offset, scores)
 
 
-def upstream(folder: Path, snapshot: str) -> dict[str, Any] | None:
-    """Lineages of ``graph`` and ``features`` in ``folder``; None where that is not the snapshot.
+def served(folder: Path, snapshot: str) -> dict[str, Any] | None:
+    """The lineage of the ``features`` in ``folder``, down to graph, tables and data; None for another snapshot.
 
     Raises:
-        UserError: when they are missing or altered.
+        UserError: when the snapshot is missing or altered.
     """
     from graphmill.serving.live.snapshot import version  # the predictor's own word, only where it is asked for
 
     if version(folder) != snapshot:
         return None
-    found = {kind: artifact.read(folder / kind, kind) for kind in ("graph", "features")}
-    return {kind: {"kind": kind, **item.lineage, "digest": item.digest} for kind, item in found.items()}
+    artifact.read(folder / "graph", "graph")
+    found = artifact.read(folder / "features", "features")
+    return {"kind": "features", **found.lineage, "digest": found.digest}
 
 
 def _scores(document: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
