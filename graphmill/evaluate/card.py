@@ -180,8 +180,7 @@ def _gate(gate: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _parameters(lineage: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Those that say something; the schema's are told with the columns."""
-    found = [item for item in shown.parameters(lineage) if not item[0].startswith("schema.")]
-    return [(code(name), value) for name, value in found if value not in ("null", "{}", "[]")]
+    return [(code(name), value) for name, value in shown.parameters(lineage) if not name.startswith("schema.")]
 
 
 def _champion(report: Mapping[str, Any], metric: str) -> str:

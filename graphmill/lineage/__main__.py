@@ -86,7 +86,7 @@ def follow(given: argparse.Namespace) -> int:
         place = f"{given.graph} is another one" if given.graph else "give --graph, the folder above graph/"
         print(f"the snapshot's own lineage is not shown: {place}\n")
     print("the model:")
-    _show(check.load(folder), version.name)
+    _show(check.load(folder), None)
     print(f"again:    python -m graphmill.serving.replay --model {version.name} --registry {given.registry} "
           f"--graph SNAPSHOT --state STATE --offset {answer.offset}")  # fmt: skip
     print(f"rebuild:  python -m graphmill.lineage rebuild {version.name} --registry {given.registry}")

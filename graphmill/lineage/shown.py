@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+EMPTY = ("null", "{}", "[]")
 COLUMNS = ("artifact", "digest", "made from", "data", "source", "git revision")
 
 
@@ -32,10 +33,11 @@ def chain(lineage: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
 
 
 def parameters(lineage: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Every parameter of the chain as dotted path and JSON value."""
+    """Every parameter of the chain as dotted path and JSON value; an empty one is its default, and left out."""
     for name, entry in records(lineage).items():
         for path, value in _leaves(entry.get("parameters", {})):
-            yield path if "@" not in name else f"{path} ({name})", value
+            if value not in EMPTY:
+                yield path if "@" not in name else f"{path} ({name})", value
 
 
 def table(rows: Iterable[Sequence[str]], *headings: str) -> None:
