@@ -62,7 +62,7 @@ class Params(Section):
     gates: list[Gate] = list(GATES)
     """The gates that count."""
     registry: str = "registry"
-    """Where the champion is: the registry's home."""
+    """Where the champion is: the registry's home, as `deploy.home`."""
     card: Card = Card()
     """What only people can say of the model, for its card."""
     seed: int = Field(default=0, ge=0)
