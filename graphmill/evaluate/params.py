@@ -46,7 +46,7 @@ class Params(Section):
     gates: list[Gate] = list(GATES)
     """The gates that count."""
     registry: str = "registry"
-    """Where the champion is: the registry's home."""
+    """Where the champion is: the registry's home, as `deploy.home`."""
     seed: int = Field(default=0, ge=0)
     """Seed of resampling and shuffling."""
 

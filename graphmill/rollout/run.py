@@ -168,4 +168,4 @@ def _open(params: Params, deploy: Deploy, graph: Path | None, folder: Path, port
         return target, sources.join(target, params)
     from graphmill.rollout import cluster
 
-    return cluster.open(params.target, deploy.name, deploy.namespace), sources.open(params)
+    return cluster.open(params, deploy.name, deploy.namespace), sources.open(params)
