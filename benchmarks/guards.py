@@ -232,7 +232,10 @@ def _alarms(found: dict[str, Numbers]) -> dict[str, dict[str, float]]:
 
 
 def _delays(found: dict[str, Numbers]) -> dict[str, dict[str, float]]:
-    """Median and 95th percentile of the requests until the first break, their standard errors by the bootstrap."""
+    """Median and 95th percentile of the requests until the first break, their standard errors by the bootstrap.
+
+    Both are infinite where so many never broke within the simulation.
+    """
     told = {}
     for name, first in found.items():
         drawn = np.random.default_rng(2).choice(first, (500, len(first)))
@@ -293,6 +296,14 @@ def _told(
         "repeated_false_alarm_rate": alarms["good"]["repeated"]["rate"],
         "requests_to_roll_back": max(value for name, value in late.items() if name not in labelled),
         "alarms_to_roll_back": max(late[name] for name in labelled),
-        "alarms": alarms, "delays": delays, "cpu": seconds, "rollouts": rollouts, "requests": requests,
+        "alarms": alarms, "delays": {name: _finite(found) for name, found in delays.items()}, "cpu": seconds, "rollouts": rollouts, "requests": requests,
         "what": "false alarms of a rule on point estimates over ours (at least one rollout), the same good models",
     }  # fmt: skip
+
+
+def _finite(delays: dict[str, dict[str, float]]) -> dict[str, dict[str, float | None]]:
+    """JSON has no infinity: what never came is null."""
+    return {
+        name: {key: round(value, 1) if np.isfinite(value) else None for key, value in found.items()}
+        for name, found in delays.items()
+    }
