@@ -129,11 +129,12 @@ def test_a_crash_at_any_write_loses_nothing(place: Place, models: list[Path]) ->
             place.restore()
             with place.crash(count := count + 1) as writes:
                 step(place.open())
-            between = essence(place.open())
             if len(writes) < count:
                 break
-            step(place.open())
-            after = essence(place.open())
+            survivor = place.open()
+            between = essence(survivor)
+            step(survivor)
+            after = essence(survivor)
             assert between in (before, after) and after != before
             outcomes.append(between == after)
             _agree(place)

@@ -11,7 +11,7 @@ import pytest
 
 from graphmill import artifact, deploy, evaluate, registry
 from graphmill.errors import UserError
-from graphmill.registry import Registry, wandb_server
+from graphmill.registry import Registry, wandb_client
 from graphmill.serving.source import find
 from pipelines import local
 from tests.registries import EVALUATION, Remote, essence, make_model, process
@@ -138,11 +138,11 @@ def test_faults_that_pass_are_waited_out(place: Remote, home: Registry, model: P
 def test_faults_that_stay_change_nothing(
     place: Remote, model: Path, monkeypatch: pytest.MonkeyPatch, operation: str, status: int, said: str
 ) -> None:
-    monkeypatch.setattr(wandb_server, "RETRIES", 1)
+    monkeypatch.setattr(wandb_client, "RETRIES", 1)
     home = place.open()
     before = essence(home)
     if operation == "ProjectArtifacts":
-        monkeypatch.setattr(wandb_server, "TIMEOUT", 1)
+        monkeypatch.setattr(wandb_client, "TIMEOUT", 1)
     place.server.fault = lambda name, count: Fault(status) if name == operation else Fault()
     with pytest.raises(UserError, match=said):
         place.open().register(model, EVALUATION)
@@ -265,7 +265,7 @@ def test_many_versions_come_by_pages(
     for number in range(1, 12):
         metadata = stored["metadata"].replace(artifact.read(model, "model").digest, f"{number:064x}")
         place.server.artifacts[f"n{number}"] = {**stored, "id": f"n{number}", "index": number, "metadata": metadata}
-    monkeypatch.setattr(wandb_server, "PAGE", 5)
+    monkeypatch.setattr(wandb_client, "PAGE", 5)
     asked = place.server.calls.count("ProjectArtifacts")
     assert [version.name for version in home.versions()] == [f"v{number}" for number in range(12)]
     assert place.server.calls.count("ProjectArtifacts") == asked + 3

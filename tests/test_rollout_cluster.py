@@ -434,16 +434,19 @@ def test_the_third_revision_fails_but_the_champion_has_the_traffic(place, caplog
     clean(here.world, V3)
 
 
-def test_no_revision_of_the_champion_is_left(place, caplog):
-    """Promoted, and then another revision of the candidate: the previous one is not the champion's."""
+@pytest.mark.parametrize("starts", [True, False])
+def test_no_revision_of_the_champion_to_go_back_to(place, caplog, starts):
+    """Promoted, and then another revision of the candidate: it becomes the previous one, or it never gets ready."""
     here = place("knative")
     here.begin()
     state = here.end()
+    if not starts:
+        here.world.broken[V2.uri] = "Deploying"
     here.world.edit({"metadata": {"annotations": {"somebody": "else"}}})
     here.world.settle()
     here.machine().roll_back(state, "complaints")
     assert here.end().phase == "rolled_back"
-    assert "no revision of v1 is left" in caplog.text
+    assert "no revision of v1 to go back to" in caplog.text
     clean(here.world, V1)
 
 

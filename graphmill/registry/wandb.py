@@ -23,7 +23,7 @@ from graphmill.errors import UserError
 from graphmill.registry import Move, Version, cache, moves
 from graphmill.registry.moves import KIND
 from graphmill.registry.storage import now
-from graphmill.registry.wandb_server import Server
+from graphmill.registry.wandb_client import Client
 
 HISTORY_KIND = "registry-history"
 WISH = ("alias", "target", "who", "when", "why")
@@ -49,7 +49,7 @@ class WandbRegistry:
                 f"{home}: a W&B Registry takes links only; give a project of a team, and link its collection there"
             )
         self.home = home
-        self._server = Server(entity, project)
+        self._client = Client(entity, project)
 
     def register(self, model: str | Path, evaluation: Mapping[str, Any]) -> str:
         """Upload the model as the next version, unless its content is there already."""
@@ -61,7 +61,7 @@ class WandbRegistry:
         name = self.resolve(name)
         found = next(item for item in self._uploaded() if item.version == name)
         try:
-            return cache.fetch(found.metadata["digest"], lambda folder: self._server.download(found, folder))
+            return cache.fetch(found.metadata["digest"], lambda folder: self._client.download(found, folder))
         except UserError as error:
             raise UserError(f"{self.home}: version {name} is not to be had: {error}") from None
 
@@ -78,7 +78,7 @@ class WandbRegistry:
         moves.check_alias(alias)
         target = self.resolve(version)
         if self.aliases().get(alias) != target:
-            self._commit({"alias": alias, "target": target, "who": self._server.who(), "when": now(), "why": why})
+            self._commit({"alias": alias, "target": target, "who": self._client.who(), "when": now(), "why": why})
         try:
             self._show()
         except UserError as error:
@@ -87,7 +87,7 @@ class WandbRegistry:
     def history(self) -> list[Move]:
         """Every move that changed something, in the server's order."""
         found: list[Move] = []
-        for item in self._server.artifacts(HISTORY_KIND, self._history):
+        for item in self._client.artifacts(HISTORY_KIND, self._history):
             try:
                 wish = {key: str(item.metadata[key]) for key in WISH}
                 moves.check_alias(wish["alias"])
@@ -111,21 +111,21 @@ class WandbRegistry:
 
     def _uploaded(self) -> list[Any]:
         """W&B's versions, without any that something else than a registry put into the collection."""
-        return [item for item in self._server.artifacts(KIND, self._collection) if "registered_at" in item.metadata]
+        return [item for item in self._client.artifacts(KIND, self._collection) if "registered_at" in item.metadata]
 
     def _named(self, digest: str) -> str | None:
         return next((version.name for version in self.versions() if version.digest == digest), None)
 
     def _add(self, source: artifact.Artifact, evaluation: Mapping[str, Any]) -> str:
         """A copy is uploaded, so that what is uploaded is what was verified."""
-        record = {"digest": source.digest, "registered_by": self._server.who(), "registered_at": now()}
+        record = {"digest": source.digest, "registered_by": self._client.who(), "registered_at": now()}
         shown = {key: evaluation[key] for key in ("verdict", "winner") if key in evaluation}
         with _scratch() as (content, rest):
             shutil.copytree(source.path, content)
             if artifact.read(content, KIND).digest != source.digest:
                 raise UserError(f"{source.path}: changed while it was being registered; register it again")
             metadata = {**shown, **record, "evaluation": artifact.to_json(dict(evaluation))}
-            self._server.add(KIND, self._collection, content, metadata, rest)
+            self._client.add(KIND, self._collection, content, metadata, rest)
         name = self._named(source.digest)
         if name is None:
             raise UserError(
@@ -140,7 +140,7 @@ class WandbRegistry:
             content.mkdir()
             unique = {**wish, "id": uuid.uuid4().hex}
             (content / "move.json").write_text(artifact.to_json(unique), encoding="utf-8")
-            self._server.add(HISTORY_KIND, self._history, content, wish, rest)
+            self._client.add(HISTORY_KIND, self._history, content, wish, rest)
 
     def _show(self) -> None:
         """Let W&B's own aliases agree with the history, until nothing is left to move."""
@@ -149,7 +149,7 @@ class WandbRegistry:
             for item in self._uploaded():
                 due = [alias for alias, target in aliases.items() if target == item.version]
                 if lacking := [alias for alias in due if alias not in item.aliases]:
-                    self._server.name(item, lacking)
+                    self._client.name(item, lacking)
                     moved = True
             if not moved:
                 return

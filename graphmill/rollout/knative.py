@@ -127,10 +127,8 @@ class Knative(Service):
         if broken := failure(service) or self._strays(view, champion, candidate):
             return Status(False, broken, failed=True, traffic=share)
         if view.uri != candidate.uri:
-            told = waiting(service, "PredictorReady")
-            return Status(
-                False, f"the champion's newest revision {view.created} is not rolled out: {told}", traffic=share
-            )
+            told = f"the champion's newest revision {view.created} is not rolled out"
+            return Status(False, f"{told}: {waiting(service, 'PredictorReady')}".rstrip(": "), traffic=share)
         if reason := self._unsettled(service, view):
             return Status(False, reason, traffic=share)
         if view.percent is not None:
@@ -187,8 +185,9 @@ class Knative(Service):
             return None if done else {"spec": {"predictor": {"canaryTrafficPercent": None}}}
         model = {"annotations": named(champion), "model": {"storageUri": champion.uri}}
         pinned = self._runs(view.rolledout, champion)
-        if not pinned and not self._runs(view.previous, champion):
-            LOG.warning("no revision of %s is left: its traffic comes back when a new one is ready", champion.version)
+        # the controller goes back to the previous revision only while the newest one is ready
+        if not pinned and not (self._runs(view.previous, champion) and view.created == view.ready):
+            LOG.warning("no revision of %s to go back to: its traffic comes back with a new one", champion.version)
             return {"metadata": stable(champion), "spec": {"predictor": {**model, "canaryTrafficPercent": None}}}
         if view.percent != 0:
             return {"spec": {"predictor": {"canaryTrafficPercent": 0}}}

@@ -1,4 +1,4 @@
-"""What the registry asks of W&B's server, in four calls; every failure says what was wrong and what to do."""
+"""What the registry asks of W&B's server, in five calls; every failure says what was wrong and what to do."""
 
 import os
 import re
@@ -25,24 +25,21 @@ ADVICE = {
     401: "the API key was not accepted; set WANDB_API_KEY, or run `wandb login`, with a key of this server",
     403: "the API key may not do that; ask the team's administrator for write access to the project",
     404: "no such entity or project; check the names, and that the key's account belongs to the team",
-    409: "another writer was faster; do it again",
     429: "W&B asks for fewer requests; wait a minute and do it again",
-    507: "W&B has no room left for this account; make room there and do it again",
 }
 """What to do about an answer, by its HTTP status."""
 WORDS = (
     (r"(error|http|status) 401|api.key|no authentication|not logged in|verify credentials.*40[13]", 401),
     (r"(error|http|status) 403|permission|forbidden", 403),
     (r"(error|http|status) 404|not found", 404),
-    (r"(error|http|status) 409", 409),
     (r"(error|http|status) 429", 429),
-    (r"(error|http|status) 507|storage limit", 507),
 )
 """How the SDK tells of the same where it gives no status."""
+DISK = "make room, or let WANDB_CACHE_DIR and WANDB_DATA_DIR name folders that can be written"
 UNREACHABLE = "the server does not answer as it should; try again when it does: nothing is done twice"
 
 
-class Server:
+class Client:
     """One project on W&B's server.
 
     Nothing is asked before it is needed, and nothing at all offline: most of the SDK raises there.
@@ -81,10 +78,10 @@ class Server:
             UserError: when it cannot be uploaded.
         """
         wandb = sdk.load()
-        version = wandb.Artifact(collection, kind, metadata=dict(metadata))
-        version.add_dir(str(content), policy="immutable", skip_cache=True)
         with self._asking("write"):
             self._api  # noqa: B018 - offline, and without a key, it says so before anything is uploaded
+            version = wandb.Artifact(collection, kind, metadata=dict(metadata))
+            version.add_dir(str(content), policy="immutable", skip_cache=True)
             run = wandb.init(settings=self._settings(wandb, scratch))
             failed = 1
             try:
@@ -178,15 +175,15 @@ class Server:
         try:
             yield
         except (wandb.Error, unanswered, ValueError, RuntimeError, OSError) as error:
-            if isinstance(error, OSError) and error.filename is not None:
-                raise  # the disk's word, not the network's
             raise self._told(what, error) from error
 
     def _told(self, what: str, error: Exception) -> UserError:
         said = str(error).strip().partition("\n")[0] or type(error).__name__
         if "did not respond in time" in said:  # of the SDK's own process, which is still trying
             said = f"no answer within {TIMEOUT} s"
-        return UserError(f"{self._place}: cannot {what}: {said}; {ADVICE.get(_status(error), UNREACHABLE)}")
+        on_disk = isinstance(error, OSError) and error.filename is not None
+        advice = DISK if on_disk else ADVICE.get(_status(error), UNREACHABLE)
+        return UserError(f"{self._place}: cannot {what}: {said}; {advice}")
 
 
 def _status(error: Exception) -> int:
