@@ -481,6 +481,8 @@ def test_an_error_ends_only_the_first_look(tmp_path, monkeypatch, caplog):
     assert followed(tmp_path, monkeypatch, *late) == done
     assert caplog.text.count("no permission; trying again") == 1 and "away; trying again" in caplog.text
     assert followed(tmp_path, monkeypatch, Unreachable("away"), done) == done
+    monkeypatch.setattr(Machine, "owing", True)
+    assert followed(tmp_path, monkeypatch, UserError("no room"), done) == done, "nobody else knows of the rollback"
 
 
 def registered(run_folder, tmp_path, evaluation=None):

@@ -94,6 +94,11 @@ class Machine:
         """Write that it is to be rolled back; the next tick does it, also when it could not be written."""
         return self._keep(state.to("rolling_back", self._clock(), reason=reason))
 
+    @property
+    def owing(self) -> bool:
+        """Whether a rollback could not be written yet: nobody else knows of it."""
+        return self._unwritten is not None
+
     def progress(self, state: State) -> str:
         """How far the step is, and what the guards see."""
         step, seen = self._step(state), self._found

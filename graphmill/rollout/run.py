@@ -81,7 +81,7 @@ class Rollout:
                     with self.store.held(insist):
                         state = self.machine.tick()
                 except (UserError, Unreachable) as error:
-                    if seen is None and isinstance(error, UserError):
+                    if seen is None and isinstance(error, UserError) and not self.machine.owing:
                         raise
                     told = _told_once(f"{error}; trying again", told)
                 else:
