@@ -33,12 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m graphmill.serving.kernels", description=__doc__)
     parser.add_argument("--model", type=Path, required=True, help="a model folder; each of its models is computed")
     parser.add_argument("--graph", type=Path, required=True, help="folder above graph/ and features/")
-    parser.add_argument("--hidden", type=Path, help="folder of predictions with stored hidden rows, for --hidden")
+    parser.add_argument("--hidden", type=Path, nargs="*", default=[], help="folders of predictions with hidden rows")
     given = parser.parse_args(arguments)
     try:
         model = Model.open(given.model)
         for name in model.names:
-            exercise(won_by(model, name), given.graph, given.hidden if name == "sage" else None)
+            exercise(won_by(model, name), given.graph, given.hidden if name == "sage" else [])
     except UserError as error:
         print(f"graphmill.serving.kernels: {error}", file=sys.stderr)
         return 2
@@ -52,8 +52,13 @@ def won_by(model: Model, name: str) -> Model:
     return Model(dataclasses.replace(model.artifact, manifest=model.manifest | {"winner": name}))
 
 
-def exercise(model: Model, graph: Path, predictions: Path | None = None) -> None:
+def exercise(model: Model, graph: Path, hidden: Sequence[Path] = ()) -> None:
     """Do once all that a predictor does with its model: answer, explain, take events in, compact, read it again.
+
+    Args:
+        model: the model folder.
+        graph: the folder above ``graph/`` and ``features/``.
+        hidden: folders of predictions with stored hidden rows of this model.
 
     Raises:
         UserError: when the model or the graph cannot be read.
@@ -63,7 +68,7 @@ def exercise(model: Model, graph: Path, predictions: Path | None = None) -> None
     came = events(served.live)
     served.apply(0, came)
     _ask(served)
-    if predictions is not None:
+    for predictions in hidden:
         near = load(model, graph, None, ROOM, ROOM, 0, "auto", predictions=predictions)
         near.apply(0, came)
         while near.renew():
