@@ -1,6 +1,7 @@
 """A small model and graph that the predictor's kernels are compiled over: ``python images/sample.py FOLDER``.
 
-Runs in the image `stage`, as the image `serve` is built; quality does not matter, only that every kind of array is there.
+Runs in the image `stage`, as the image `serve` is built. Quality does not matter, only that every kind of array is
+there.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Compile every kernel of the predictor before it is started: ``python -m graphmill.serving.kernels --model M --graph G``.
+"""Compile every kernel of the predictor: ``python -m graphmill.serving.kernels --model M --graph G``.
 
 An image is built with it over any small model and graph: kernels are compiled once for all schemas.
 """
