@@ -7,13 +7,17 @@ wheels=$(mktemp -d)
 
 # wheels first: what has none is built by the setuptools of this image, so that nothing unchecked is fetched to build it
 if [ "$1" = "-r" ]; then
-    python -m pip wheel --quiet --require-hashes --no-deps --no-build-isolation --wheel-dir "$wheels" "$@"
+    checked=--require-hashes
+    folders=.
 else
-    python -m pip wheel --quiet --no-index --no-deps --no-build-isolation --wheel-dir "$wheels" "$@"
+    checked=--no-index
+    folders=$(ls -d graphmill components pipelines 2> /dev/null || true)
 fi
+python -m pip wheel --quiet "$checked" --no-deps --no-build-isolation --wheel-dir "$wheels" "$@"
 python -m pip --python "$target/bin/python" install --quiet --no-index --no-deps --no-compile "$wheels"/*.whl
+rm -rf "$wheels" build ./*.egg-info
 
 # bytecode that is read without a look at the source: the same bytes in every build, and a quick start where nothing can
 # be written
-"$target/bin/python" -m compileall -q -j 0 --invalidation-mode unchecked-hash "$target/lib"
-rm -rf "$wheels" build ./*.egg-info
+cd "$target"/lib/python3*/site-packages
+"$target/bin/python" -m compileall -q -j 0 --invalidation-mode unchecked-hash $folders
