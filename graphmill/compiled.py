@@ -22,7 +22,7 @@ FOLDER = "NUMBA_CACHE_DIR"
 """Numba's own variable. Where the user sets it, the folders of the digests stand in there."""
 SHIPPED = "GRAPHMILL_KERNELS"
 """Names the folder with the kernels that an image brings along, compiled for any machine of its kind."""
-KEPT = 8
+KEPT = 16
 """States of the source whose kernels are kept, the newest ones used."""
 PORTABLE = {"x86_64": "x86-64-v3", "aarch64": "generic"}
 """The processor that shipped kernels are compiled for, in LLVM's words."""

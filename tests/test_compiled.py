@@ -174,7 +174,7 @@ def test_shipped_kernels_run_where_the_processor_has_what_they_need(unset, tmp_p
 
 
 def test_a_bounded_number_of_folders_is_kept(unset, tmp_path):
-    for age in range(12):
+    for age in range(20):
         old = tmp_path / f"kernels-{age:016x}"
         old.mkdir()
         os.utime(old, (1e9 - age, 1e9 - age))
