@@ -12,7 +12,7 @@ export DVC_NO_ANALYTICS := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-test data repro test lint types contracts unit compile examples golden reference serve benchmark images image-proof locks clean
+.PHONY: help install install-test data repro test lint types contracts unit compile examples golden reference serve rollout wandb-sync benchmark manifests images image-proof locks clean
 
 help: ## List every verb with one line each
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -35,7 +35,7 @@ data: install ## Fetch the data that data.dvc names
 	dvc pull --quiet data.dvc
 
 repro: data ## Run every stage that is not up to date, and name what it made
-	dvc repro
+	GRAPHMILL_RUN="$${GRAPHMILL_RUN:-repro-$$(date -u +%Y%m%dT%H%M%SZ)}" dvc repro
 	python -m graphmill.evaluate
 
 lint: install-test ## Style
@@ -62,8 +62,17 @@ golden: install ## Rewrite the compiled pipelines that the tests compare with
 serve: install ## Serve the local champion over the sample's live graph on port 8080, and print three curl lines
 	python -m graphmill.serving --model champion --graph artifacts --state artifacts/serving --insecure_local
 
-benchmark: install ## Measure against a peer in the same run (NAME=sampling, training, inference, windows, build, serving; SMALL=--small)
+rollout: install ## Bring the registry's candidate into production on this machine: two predictors, a front on port 8080, short steps
+	python -m graphmill.rollout start --graph artifacts --rate 50 --minutes 0.5
+
+wandb-sync: install ## Send the W&B runs that were recorded without a key or a network
+	python -m graphmill.tracking sync
+
+benchmark: install ## Measure against a peer in the same run (NAME=sampling, training, inference, windows, build, serving, guards; SMALL=--small)
 	python -m benchmarks $(NAME) $(SMALL)
+
+manifests: install-test ## Build every overlay of manifests/ into compiled/manifests, and say what a cluster would refuse
+	python -m graphmill.deploy build
 
 images: install ## Build the images stage and serve with Docker (IMAGES=registry/path/ is put before their names)
 	sh images/build.sh

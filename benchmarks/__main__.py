@@ -17,6 +17,7 @@ NAMES = {
     "windows": "point-in-time aggregates, against a plain gather and brute force",
     "build": "payments to a graph with 7-day windows, against pandas",
     "serving": "the predictor under load, with and without events, against an echo on the same server",
+    "guards": "what a rollout's guards let through and roll back, against a threshold and a repeated test",
 }
 
 

@@ -70,6 +70,9 @@ def _front(given: argparse.Namespace) -> None:
 
         blocked = problem
 
+        def mirror(self, *answered: Any) -> None:
+            pass
+
         def record(self, *answered: Any) -> None:
             return None
 

@@ -7,9 +7,16 @@ from components.stage import stage
 
 @stage
 def drift(
-    model: Input[Model], graph: Input[Dataset], features: Input[Dataset], params: dict, drift_report: Output[Dataset]
+    model: Input[Model],
+    graph: Input[Dataset],
+    features: Input[Dataset],
+    params: dict,
+    tracking: dict,
+    drift_report: Output[Dataset],
 ) -> str:
     """Compare the newest period with the past; the answer is `retrain`, `watch`, `ok` or `page`."""
     from graphmill import drift as work
+    from graphmill.tracking import tracked
 
-    return work.run(model.path, graph.path, features.path, drift_report.path, work.Params.parse(params, "drift"))
+    with tracked("drift", drift_report.path, tracking):
+        return work.run(model.path, graph.path, features.path, drift_report.path, work.Params.parse(params, "drift"))

@@ -6,8 +6,10 @@ from components.stage import stage
 
 
 @stage
-def graph(tables: Input[Dataset], params: dict, graph: Output[Dataset]):
+def graph(tables: Input[Dataset], params: dict, tracking: dict, graph: Output[Dataset]):
     """Give every node an integer id and write one time-sorted adjacency per edge type and direction."""
     from graphmill import graph as work
+    from graphmill.tracking import tracked
 
-    work.run(tables.path, graph.path, work.Params.parse(params, "graph"))
+    with tracked("graph", graph.path, tracking):
+        work.run(tables.path, graph.path, work.Params.parse(params, "graph"))

@@ -7,9 +7,16 @@ from components.stage import stage
 
 @stage
 def score(
-    model: Input[Model], graph: Input[Dataset], features: Input[Dataset], params: dict, predictions: Output[Dataset]
+    model: Input[Model],
+    graph: Input[Dataset],
+    features: Input[Dataset],
+    params: dict,
+    tracking: dict,
+    predictions: Output[Dataset],
 ):
     """Score every node of the task's type and write predictions and embeddings."""
     from graphmill import score as work
+    from graphmill.tracking import tracked
 
-    work.run(model.path, graph.path, features.path, predictions.path, work.Params.parse(params, "score"))
+    with tracked("score", predictions.path, tracking):
+        work.run(model.path, graph.path, features.path, predictions.path, work.Params.parse(params, "score"))

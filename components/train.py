@@ -6,8 +6,10 @@ from components.stage import stage
 
 
 @stage
-def train(graph: Input[Dataset], features: Input[Dataset], params: dict, model: Output[Model]):
+def train(graph: Input[Dataset], features: Input[Dataset], params: dict, tracking: dict, model: Output[Model]):
     """Train the network and its control models."""
     from graphmill import train as work
+    from graphmill.tracking import tracked
 
-    work.run(graph.path, features.path, model.path, work.Params.parse(params, "train"))
+    with tracked("train", model.path, tracking):
+        work.run(graph.path, features.path, model.path, work.Params.parse(params, "train"))

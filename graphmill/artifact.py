@@ -111,7 +111,10 @@ def read(path: str | Path, kind: str) -> Artifact:
         content = (folder / f"{kind}.json").read_bytes()
         manifest = json.loads(content)
         if manifest["format"] != FORMAT:
-            raise UserError(f"{folder}: format {manifest['format']}, this version reads {FORMAT}; {advice}")
+            file = folder / f"{kind}.json"
+            raise UserError(f"{file}: format {manifest['format']}, this version reads {FORMAT}; {advice}")
+        digest = digest_of(content)
+        lineage = _lineage(folder, kind, digest, advice)  # first: of an altered manifest the files are not to blame
         _verify(folder, kind, dict(manifest["files"]), advice)
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{folder}: no {kind} here ({kind}.json is missing); {advice}") from None
@@ -119,7 +122,7 @@ def read(path: str | Path, kind: str) -> Artifact:
         raise UserError(f"{folder}: cannot be read: {_told(error)}") from None
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{folder / kind}.json: damaged; {advice}") from None
-    return Artifact(folder, kind, manifest, digest_of(content), _lineage(folder, digest_of(content), advice))
+    return Artifact(folder, kind, manifest, digest, lineage)
 
 
 def _verify(folder: Path, kind: str, files: dict[str, str], advice: str) -> None:
@@ -176,21 +179,37 @@ def _seal(draft: Draft, kind: str) -> None:
         (draft.folder / LINEAGE).write_text(sealed, encoding="utf-8")
 
 
-def _lineage(folder: Path, digest: str, advice: str) -> dict[str, Any]:
-    """The lineage that belongs to the content ``digest``, as it was written; empty where there is none."""
+def read_lineage(folder: Path) -> dict[str, Any] | None:
+    """The lineage in a folder, as it was sealed; None where there is none.
+
+    Raises:
+        UserError: when it was altered.
+    """
     file = folder / LINEAGE
-    if not file.exists():
-        return {}
     try:
         content = file.read_text(encoding="utf-8")
         lineage: dict[str, Any] = json.loads(content)
         unsealed = {key: value for key, value in lineage.items() if key != "seal"}
-        whole = lineage["seal"] == digest_of(to_json(unsealed).encode()) and content == to_json(lineage)
-        if whole and lineage["digest"] == digest:
+        if lineage["seal"] == digest_of(to_json(unsealed).encode()) and content == to_json(lineage):
             return lineage
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {_told(error)}") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         pass
-    raise UserError(f"{file}: altered since it was written, or of another artifact; {advice}")
+    raise UserError(f"{file}: altered since it was written; run the stage that writes this artifact again")
+
+
+def _lineage(folder: Path, kind: str, digest: str, advice: str) -> dict[str, Any]:
+    """The lineage that belongs to the content ``digest``; empty where there is none."""
+    lineage = read_lineage(folder)
+    if lineage is None:
+        return {}
+    if lineage["digest"] != digest:
+        names = f"{folder / kind}.json"
+        raise UserError(f"{names}: altered since it was written, or {LINEAGE} beside it is another's; {advice}")
+    return lineage
 
 
 def _replace(partial: Path, target: Path) -> None:

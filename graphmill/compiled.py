@@ -158,16 +158,21 @@ def _private() -> Path:
 def _begin(folder: Path) -> None:
     """Make the folder, with links to what the image brings along; whole from the first moment on."""
     draft = Path(tempfile.mkdtemp(prefix=".kernels-", dir=folder.parent))
+    draft.chmod(0o755)  # an image is built by root and run by somebody else
     if SHIPPED in os.environ:
-        shipped = Path(os.environ[SHIPPED]) / folder.name
-        for part in sorted(shipped.iterdir()) if shipped.is_dir() else []:
-            (draft / part.name).mkdir()
-            for file in part.iterdir():
-                (draft / part.name / file.name).symlink_to(file)
+        with contextlib.suppress(OSError):  # what is not there, or cannot be read, is compiled
+            _link(Path(os.environ[SHIPPED]) / folder.name, draft)
     try:
         draft.rename(folder)
     except OSError:  # another process was first
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _link(shipped: Path, draft: Path) -> None:
+    for part in sorted(shipped.iterdir()):
+        (draft / part.name).mkdir()
+        for file in part.iterdir():
+            (draft / part.name / file.name).symlink_to(file)
 
 
 def _prune(home: Path, folder: Path) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 from components import STAGES
 from graphmill.errors import UserError
 from graphmill.params import load
+from graphmill.tracking import RUN_VARIABLE, new_group
 
 BEGIN = re.compile(r"Executing task .*?'([\w-]+)'")
 END = re.compile(r"Task .*?'([\w-]+)'.* finished with status")
@@ -98,7 +99,7 @@ def check(sections: dict[str, dict[str, Any]]) -> None:
 
     Schema.parse(sections["schema"], "schema")
     Task.parse(sections["task"], "task")
-    for name in STAGES:
+    for name in (*STAGES, "rollout", "tracking"):
         importlib.import_module(f"graphmill.{name}").Params.parse(sections[name], name)
 
 
@@ -109,12 +110,13 @@ def _model(model: str | None, root: Path, sections: dict[str, dict[str, Any]]) -
 
     if model is not None and Path(model).is_dir():
         return Path(model).resolve()
-    home = Path(root, Params.parse(sections["deploy"], "deploy").home)
-    return registry.open(home).path(model or "champion").resolve()
+    home = registry.open(Params.parse(sections["deploy"], "deploy").home, root)
+    return home.path(model or "champion").resolve()
 
 
 def _execute(pipeline: str, arguments: dict[str, Any], params: Path, outputs: Path, root: Path, verbose: bool) -> Log:
-    environment = os.environ | {"GRAPHMILL_PARAMS": str(params.resolve()), "PYTHONUNBUFFERED": "1"}
+    environment = {RUN_VARIABLE: new_group(pipeline), **os.environ}
+    environment |= {"GRAPHMILL_PARAMS": str(params.resolve()), "PYTHONUNBUFFERED": "1"}
     home = str(Path(__file__).parent.parent)
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-m", "pipelines.child", pipeline, str(outputs.resolve()), json.dumps(arguments)]

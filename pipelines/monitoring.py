@@ -20,6 +20,8 @@ def monitoring(
     drift: dict = PARAMS["drift"],
     score: dict = PARAMS["score"],
     deploy: dict = PARAMS["deploy"],
+    rollout: dict = PARAMS["rollout"],
+    tracking: dict = PARAMS["tracking"],
 ):
     """Watch for drift; retrain when it is found, else score.
 
@@ -30,19 +32,25 @@ def monitoring(
     trained = dsl.importer(artifact_uri=model, artifact_class=dsl.Model, reimport=True)
     source.set_display_name("data")
     trained.set_display_name("model")
-    tables = stages.ingest(data=source.output, schema=schema, task=task, params=ingest)
-    network = stages.graph(tables=tables.outputs["tables"], params=graph)
-    values = stages.features(tables=tables.outputs["tables"], graph=network.outputs["graph"], params=features)
+    tables = stages.ingest(data=source.output, schema=schema, task=task, params=ingest, tracking=tracking)
+    network = stages.graph(tables=tables.outputs["tables"], params=graph, tracking=tracking)
+    values = stages.features(
+        tables=tables.outputs["tables"], graph=network.outputs["graph"], params=features, tracking=tracking
+    )
     found = {"graph": network.outputs["graph"], "features": values.outputs["features"]}
-    decision = stages.drift(model=trained.output, **found, params=drift)
+    decision = stages.drift(model=trained.output, **found, params=drift, tracking=tracking)
     decision.set_caching_options(False)  # it decides on the newest data each time
     with dsl.If(decision.outputs["Output"] == "retrain", name="retrain"):
-        challenger = stages.train(**found, params=train)
-        judged = stages.evaluate(model=challenger.outputs["model"], **found, params=evaluate)
+        challenger = stages.train(**found, params=train, tracking=tracking)
+        judged = stages.evaluate(model=challenger.outputs["model"], **found, params=evaluate, tracking=tracking)
         release = stages.deploy(
-            model=challenger.outputs["model"], evaluation=judged.outputs["evaluation"], params=deploy
+            model=challenger.outputs["model"],
+            evaluation=judged.outputs["evaluation"],
+            params=deploy,
+            rollout=rollout,
+            tracking=tracking,
         )
         judged.set_caching_options(False)
         release.set_caching_options(False)
     with dsl.Else(name="keep"):
-        stages.score(model=trained.output, **found, params=score)
+        stages.score(model=trained.output, **found, params=score, tracking=tracking)

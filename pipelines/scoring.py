@@ -16,6 +16,7 @@ def scoring(
     graph: dict = PARAMS["graph"],
     features: dict = PARAMS["features"] | {"fit": False},
     score: dict = PARAMS["score"],
+    tracking: dict = PARAMS["tracking"],
 ):
     """Score every node of the task's type.
 
@@ -25,12 +26,15 @@ def scoring(
     trained = dsl.importer(artifact_uri=model, artifact_class=dsl.Model, reimport=True)
     source.set_display_name("data")
     trained.set_display_name("model")
-    tables = stages.ingest(data=source.output, schema=schema, task=task, params=ingest)
-    network = stages.graph(tables=tables.outputs["tables"], params=graph)
-    values = stages.features(tables=tables.outputs["tables"], graph=network.outputs["graph"], params=features)
+    tables = stages.ingest(data=source.output, schema=schema, task=task, params=ingest, tracking=tracking)
+    network = stages.graph(tables=tables.outputs["tables"], params=graph, tracking=tracking)
+    values = stages.features(
+        tables=tables.outputs["tables"], graph=network.outputs["graph"], params=features, tracking=tracking
+    )
     stages.score(
         model=trained.output,
         graph=network.outputs["graph"],
         features=values.outputs["features"],
         params=score,
+        tracking=tracking,
     )

@@ -17,6 +17,8 @@ def training(
     train: dict = PARAMS["train"],
     evaluate: dict = PARAMS["evaluate"],
     deploy: dict = PARAMS["deploy"],
+    rollout: dict = PARAMS["rollout"],
+    tracking: dict = PARAMS["tracking"],
 ):
     """Train, judge and register a model.
 
@@ -25,16 +27,27 @@ def training(
     """
     source = dsl.importer(artifact_uri=data, artifact_class=dsl.Dataset, reimport=True)
     source.set_display_name("data")
-    tables = stages.ingest(data=source.output, schema=schema, task=task, params=ingest)
-    network = stages.graph(tables=tables.outputs["tables"], params=graph)
-    values = stages.features(tables=tables.outputs["tables"], graph=network.outputs["graph"], params=features)
-    model = stages.train(graph=network.outputs["graph"], features=values.outputs["features"], params=train)
+    tables = stages.ingest(data=source.output, schema=schema, task=task, params=ingest, tracking=tracking)
+    network = stages.graph(tables=tables.outputs["tables"], params=graph, tracking=tracking)
+    values = stages.features(
+        tables=tables.outputs["tables"], graph=network.outputs["graph"], params=features, tracking=tracking
+    )
+    model = stages.train(
+        graph=network.outputs["graph"], features=values.outputs["features"], params=train, tracking=tracking
+    )
     judged = stages.evaluate(
         model=model.outputs["model"],
         graph=network.outputs["graph"],
         features=values.outputs["features"],
         params=evaluate,
+        tracking=tracking,
     )
-    release = stages.deploy(model=model.outputs["model"], evaluation=judged.outputs["evaluation"], params=deploy)
+    release = stages.deploy(
+        model=model.outputs["model"],
+        evaluation=judged.outputs["evaluation"],
+        params=deploy,
+        rollout=rollout,
+        tracking=tracking,
+    )
     judged.set_caching_options(False)  # it asks the registry for the champion
     release.set_caching_options(False)  # it moves aliases

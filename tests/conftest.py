@@ -9,6 +9,7 @@ import yaml
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("GRAPHMILL_QUIET", "1")
+os.environ["WANDB_MODE"] = "disabled"  # no test tracks its stages but those of tracking
 
 from tests import tiny  # noqa: E402 - the variables count from the first import on
 

@@ -34,6 +34,7 @@ class Oracle:
         self.seen: dict[str, int] = {}
         self.stopped = False
         self.recorded: list[tuple[str, list[str]]] = []
+        self.mirrored: list[tuple[str, list[str]]] = []
 
     def answer(self, instances: Sequence[Instance], options: Options) -> list[Answer | Refusal]:
         self.calls.append(([str(instance.id) for instance in instances], options))
@@ -63,6 +64,9 @@ class Oracle:
 
     def record(self, request: str, asked: Any, answers: Any, graph: GraphVersion) -> None:
         self.recorded.append((request, [answer.id for answer in answers]))
+
+    def mirror(self, request: str, asked: Any, answers: Any) -> None:
+        self.mirrored.append((request, [answer.id for answer in answers]))
 
     def moment(self, at: int) -> int:
         return at

@@ -119,7 +119,7 @@ def test_a_damaged_manifest(tmp_path):
         (folder / "graph.json").write_text(content, errors="surrogateescape")
         refused(folder, "graph.json: damaged; run")
     (folder / "graph.json").write_text(json.dumps({"format": 7}))
-    refused(folder, "graph: format 7, this version reads 1; run")
+    refused(folder, "graph.json: format 7, this version reads 1; run")
     (folder / "graph.json").unlink()
     refused(folder, r"graph: no graph here \(graph.json is missing\)")
     refused(folder / "edges.bin", "no graph here")
@@ -134,7 +134,7 @@ def test_an_altered_lineage(tmp_path):
     refused(folder, "lineage.json: altered since it was written")
     make(tmp_path / "graph", "two", {"stage": "graph"})
     (folder / "graph.json").write_text((folder / "graph.json").read_text().replace('"as_of": 3', '"as_of": 4'))
-    refused(folder, "lineage.json: altered since it was written, or of another artifact")
+    refused(folder, "graph.json: altered since it was written, or lineage.json beside it is another's")
 
 
 @pytest.fixture

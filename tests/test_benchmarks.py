@@ -22,7 +22,7 @@ def run(*arguments):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "serving"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("serving", "guards")])
 def test_a_small_benchmark_ends_in_json(name):
     done = run(name, "--small")
     assert done.returncode == 0, done.stderr
@@ -46,6 +46,18 @@ def test_the_load_test_ends_in_json():
     protocols = {f"ours {protocol} {many}" for protocol in PROTOCOLS for many in (1, 8, 32)}
     assert protocols <= set(quiet) and found["events_per_second"] > 0
     assert all(row["p50"] <= row["p99"] for row in quiet.values())
+
+
+@pytest.mark.slow
+def test_the_guards_end_in_json():
+    done = run("guards", "--small")
+    assert done.returncode == 0, done.stderr + done.stdout
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["name"] == "guards" and found["what"] and found["cpu"]["guards"] > 0
+    assert found["false_alarm_rate"] == found["alarms"]["good"]["guards"]["rate"] <= 0.2
+    assert found["alarms"]["at the bounds"]["threshold"]["rate"] > found["alarms"]["at the bounds"]["guards"]["rate"]
+    assert all(one["median"] <= one["p95"] for kind in found["delays"].values() for one in kind.values())
+    assert found["requests_to_roll_back"] <= 500
 
 
 def test_help_lists_them_and_another_name_is_refused():

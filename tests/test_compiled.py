@@ -155,6 +155,13 @@ def test_the_kernels_of_an_image_are_linked_and_stay_as_they_are(unset, tmp_path
     fresh.replace(linked)  # how numba writes
     assert (shipped / "kernel.nbi").read_bytes() == b"index"
     assert compiled.prepare() == linked.parent.parent and linked.read_bytes() != b"index"
+    assert linked.parent.parent.stat().st_mode & 0o777 == 0o755  # root builds an image, and somebody else runs it
+
+
+def test_an_image_without_kernels_compiles_them(unset, tmp_path):
+    unset.setenv(compiled.SHIPPED, str(tmp_path / "nowhere"))
+    unset.setenv(compiled.FOLDER, str(tmp_path / "own"))
+    assert list(compiled.prepare().iterdir()) == []
 
 
 def test_shipped_kernels_run_where_the_processor_has_what_they_need(unset, tmp_path):

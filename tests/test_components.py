@@ -125,10 +125,10 @@ def test_a_full_disk_is_told_and_leaves_nothing(tiny_run, tiny_params, tiny_data
             for name in ("tables", "graph", "features", "model")
             if name in component.component_spec.inputs
         }
-        params = tiny.params()[stage]
+        params = {"params": tiny.params()[stage], "tracking": {"mode": "off"}}
         output = {WRITES[stage]: dsl.Artifact(uri=str(small / WRITES[stage]))}
         with pytest.raises(UserError, match="(?i)no space|full"):
-            component.python_func(**values, params=params, **output)
+            component.python_func(**values, **params, **output)
         assert [item.name for item in small.iterdir()] == []
     finally:
         subprocess.run(["umount", str(small)], check=True)

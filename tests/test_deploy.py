@@ -1,4 +1,4 @@
-"""The stage `deploy`: who becomes champion, and what the cluster is told."""
+"""The stage `deploy`: who becomes champion, and what the release says."""
 
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ import yaml
 from graphmill import artifact, deploy, lineage, registry
 from graphmill.deploy import Params
 from graphmill.errors import UserError
+from graphmill.rollout import Params as Rollout
 
 PASSED = {"name": "beats_features_only", "passed": True, "value": 0.1, "bound": 0.0}
 FAILED = {"name": "calibrated", "passed": False, "value": 0.2, "bound": 0.05}
@@ -58,14 +59,15 @@ def test_the_verdict_decides(tmp_path: Path, params: Params, capsys: pytest.Capt
     assert (blocked["version"], blocked["champion"], blocked["verdict"]) == ("v1", False, "block")
     assert blocked["aliases"] == {"candidate": "v1", "champion": "v0"}
     third = deployed(tmp_path, params, "third", "pass")
-    assert third["aliases"] == {"candidate": "v2", "champion": "v2", "previous": "v0"}
+    assert third["aliases"] == {"candidate": "v2", "champion": "v0"}, "it waits for a rollout"
     assert capsys.readouterr().out.splitlines() == [
         "deploy: sage is version v0 (candidate, champion), gates passed",
         "deploy: sage is version v1 (candidate), blocked by calibrated; champion stays v0",
-        "deploy: sage is version v2 (candidate, champion), gates passed",
+        "deploy: sage is version v2 (candidate), gates passed; champion stays v0; next: `make rollout`, on a cluster "
+        "`python -m graphmill.rollout start`",
     ]
     why = [move.why for move in registry.open(params.home).history() if move.alias == "champion"]
-    assert why == ["gates passed: beats_features_only"] * 2
+    assert why == ["gates passed: beats_features_only"]
 
 
 def test_a_block_without_a_champion(tmp_path: Path, params: Params, capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,10 +78,10 @@ def test_a_block_without_a_champion(tmp_path: Path, params: Params, capsys: pyte
 def test_again_changes_nothing(tmp_path: Path, params: Params) -> None:
     deployed(tmp_path, params, "first", "pass")
     release = tmp_path / "artifacts" / "release"
-    before = {file.name: file.read_bytes() for file in release.iterdir()}
+    before = {file: file.read_bytes() for file in release.rglob("*") if file.is_file()}
     history = registry.open(params.home).history()
     deployed(tmp_path, params, "first", "pass")
-    assert {file.name: file.read_bytes() for file in release.iterdir()} == before
+    assert {file: file.read_bytes() for file in release.rglob("*") if file.is_file()} == before
     assert registry.open(params.home).history() == history
 
 
@@ -130,62 +132,104 @@ def test_nothing_half_written(tmp_path: Path, params: Params, monkeypatch: pytes
     assert not (tmp_path / "release").exists()
 
 
-def manifest(tmp_path: Path, name: str) -> dict[str, Any]:
+def released(tmp_path: Path, name: str) -> Any:
     text = (tmp_path / "artifacts" / "release" / name).read_text(encoding="utf-8")
     assert "&id" not in text, "anchors are not for readers"
-    found: dict[str, Any] = yaml.safe_load(text)
-    return found
+    return yaml.safe_load(text)
 
 
-def test_inference_service(tmp_path: Path, params: Params) -> None:
-    given = params.model_copy(update={"name": "fraud", "storage_uri": "s3://models/{name}/{version}"})
-    release = deployed(tmp_path, given, "first", "pass")
-    service = manifest(tmp_path, "inference_service.yaml")
-    assert list(service) == ["apiVersion", "kind", "metadata", "spec"]
-    assert (service["apiVersion"], service["kind"]) == ("serving.kserve.io/v1beta1", "InferenceService")
-    metadata, predictor = service["metadata"], service["spec"]["predictor"]
-    assert (metadata["name"], metadata["namespace"]) == ("fraud", "default")
-    assert metadata["annotations"]["serving.kserve.io/deploymentMode"] == "Standard"
-    assert metadata["annotations"]["graphmill/model-version"] == "v0"
-    assert metadata["annotations"]["graphmill/model-digest"] == f"sha256:{release['digest']}"
-    assert predictor["model"]["storageUri"] == "s3://models/fraud/v0"
-    assert predictor["model"]["runtime"] == manifest(tmp_path, "serving_runtime.yaml")["metadata"]["name"]
-    assert (predictor["minReplicas"], predictor["maxReplicas"]) == (2, 6)
-    assert predictor["automountServiceAccountToken"] is False
-    assert predictor["securityContext"]["runAsNonRoot"] is True
-    assert predictor["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert predictor["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"] == {
-        "serving.kserve.io/inferenceservice": "fraud"
-    }
+def values(patch: list[dict[str, Any]]) -> dict[str, Any]:
+    return {operation["path"]: operation["value"] for operation in patch}
 
 
-def test_serving_runtime(tmp_path: Path, params: Params) -> None:
-    deployed(tmp_path, params.model_copy(update={"image": "r.example/serve@sha256:0"}), "first", "pass")
-    runtime = manifest(tmp_path, "serving_runtime.yaml")
-    assert (runtime["apiVersion"], runtime["kind"]) == ("serving.kserve.io/v1alpha1", "ServingRuntime")
-    predictor = manifest(tmp_path, "inference_service.yaml")["spec"]["predictor"]
-    formats = [item["name"] for item in runtime["spec"]["supportedModelFormats"]]
-    assert predictor["model"]["modelFormat"]["name"] in formats
-    assert predictor["model"]["protocolVersion"] in runtime["spec"]["protocolVersions"]
-    (container,) = runtime["spec"]["containers"]
-    assert container["name"] == "kserve-container"
-    assert container["image"] == "r.example/serve@sha256:0"
-    assert container["command"] + container["args"][:1] == [
-        "python",
-        "-m",
-        "graphmill.serving",
-        "--model=/mnt/models",
+def test_the_release_serves_the_champion_until_a_rollout(tmp_path: Path, params: Params) -> None:
+    first = deployed(tmp_path, params, "first", "pass")
+    kustomization = released(tmp_path, "kustomization.yaml")
+    assert kustomization["resources"] == ["manifests/overlays/dev"]
+    assert kustomization["namespace"] == "graphmill-dev"
+    assert "$patch: delete" in kustomization["patches"][1]["patch"], "nothing to roll out"
+    second = deployed(tmp_path, params, "second", "pass")
+    assert (second["serves"], second["rollout_due"]) == ("v0", True)
+    service = values(released(tmp_path, "service.yaml"))
+    for place in ("/metadata", "/spec/predictor"):
+        assert service[f"{place}/annotations/graphmill~1model-version"] == "v0"
+        assert service[f"{place}/annotations/graphmill~1model-digest"] == first["digest"]
+    assert service["/spec/predictor/model/storageUri"] == "pvc://graphmill-models/registry/versions/v0/model"
+    job = values(released(tmp_path, "rollout.yaml"))
+    assert job["/metadata/name"] == "graphmill-rollout-v1" and job["/spec/suspend"] is False
+    assert "--candidate=v1" in job.values()
+
+
+def test_at_once_serves_the_new_version(tmp_path: Path, params: Params, capsys: pytest.CaptureFixture[str]) -> None:
+    deployed(tmp_path, params, "first", "pass")
+    at_once = params.model_copy(update={"promote": "at_once", "storage_uri": "s3://models/{name}/{version}"})
+    third = deployed(tmp_path, at_once, "second", "pass")
+    assert third["aliases"] == {"candidate": "v1", "champion": "v1", "previous": "v0"}
+    assert (third["serves"], third["rollout_due"]) == ("v1", False)
+    assert values(released(tmp_path, "service.yaml"))["/spec/predictor/model/storageUri"] == "s3://models/graphmill/v1"
+    assert "port: 443" in released(tmp_path, "kustomization.yaml")["patches"][2]["patch"], "the pod fetches it"
+    assert capsys.readouterr().out.splitlines()[-1] == "deploy: sage is version v1 (candidate, champion), gates passed"
+
+
+def test_what_is_blocked_is_not_served(tmp_path: Path, params: Params) -> None:
+    assert deployed(tmp_path, params, "first", "block")["serves"] is None
+    assert not (tmp_path / "artifacts" / "release" / "kustomization.yaml").exists()
+    deployed(tmp_path, params, "second", "pass")
+    third = deployed(tmp_path, params, "third", "block")
+    assert (third["serves"], third["rollout_due"]) == ("v1", False)
+    assert not (tmp_path / "artifacts" / "release" / "rollout.yaml").exists()
+
+
+def test_the_release_is_for_one_name_and_its_images(tmp_path: Path, params: Params) -> None:
+    digest = "sha256:" + "a" * 64
+    changes = {
+        "name": "fraud", "namespace": "money", "overlay": "production", "image": f"r.example:5000/serve:1.0@{digest}",
+        "rollout_image": f"r.example:5000/stage@{digest}",
+    }  # fmt: skip
+    deployed(tmp_path, params.model_copy(update=changes), "first", "pass")
+    folder = tmp_path / "artifacts" / "release"
+    assert not [file for file in folder.rglob("*.yaml") if "graphmill-model" in file.read_text(encoding="utf-8")]
+    assert sorted(item.name for item in (folder / "manifests" / "overlays").iterdir()) == ["production"]
+    kustomization = released(tmp_path, "kustomization.yaml")
+    assert kustomization["images"] == [
+        {"name": "graphmill-serve", "newName": "r.example:5000/serve", "digest": digest},
+        {"name": "graphmill-stage", "newName": "r.example:5000/stage", "digest": digest},
     ]
-    confined = container["securityContext"]
-    assert confined["readOnlyRootFilesystem"] and confined["runAsNonRoot"]
-    assert not confined["allowPrivilegeEscalation"] and confined["capabilities"] == {"drop": ["ALL"]}
-    assert confined["seccompProfile"] == {"type": "RuntimeDefault"}
-    for probe in ("startupProbe", "readinessProbe"):
-        assert container[probe]["httpGet"] == {"path": "/v2/models/{{.Name}}/ready", "port": 8080}
-    assert container["resources"]["limits"] == {"cpu": "2", "memory": "2Gi"}
-    volumes = [volume["name"] for volume in runtime["spec"]["volumes"]]
-    assert [mount["name"] for mount in container["volumeMounts"]] == volumes
-    assert "v0" not in (tmp_path / "artifacts" / "release" / "serving_runtime.yaml").read_text(encoding="utf-8")
+    assert kustomization["namespace"] == "money"
+    assert released(tmp_path, "params.yaml")["deploy"]["name"] == "fraud"
+    assert released(tmp_path, "params.yaml")["rollout"]["target"] == "standard"
+
+
+def test_an_overlay_that_does_not_fit(tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make_model(tmp_path / "model", "one")
+    given = (model, judge(tmp_path / "evaluation", model), tmp_path / "release")
+    with pytest.raises(UserError, match="no overlay 'prodution'.*did you mean 'production'"):
+        deploy.run(*given, params.model_copy(update={"overlay": "prodution"}))
+    with pytest.raises(UserError, match="rollout.target is knative, but overlay dev has the component canary-standard"):
+        deploy.run(*given, params, Rollout(target="knative"))
+    monkeypatch.setenv("GRAPHMILL_MANIFESTS", str(tmp_path / "nowhere"))
+    with pytest.raises(UserError, match="nowhere: no manifests here; set GRAPHMILL_MANIFESTS"):
+        deploy.run(*given, params)
+    assert not (tmp_path / "release").exists()
+    assert registry.open(params.home).aliases() == {}, "no alias moves for a release that is not there"
+
+
+def test_a_model_of_another_graph_is_refused(tmp_path: Path, params: Params) -> None:
+    """What it was made of is not what stands beside it."""
+    for text in ("one", "two"):
+        with artifact.write(tmp_path / "graph", "graph") as draft:
+            (draft.folder / "counts").write_text(text, encoding="utf-8")
+            draft.lineage = lineage.record("graph", {}, {})
+        if text == "one":
+            with artifact.write(tmp_path / "model", "model") as draft:
+                draft.lineage = lineage.record("train", {}, {"graph": artifact.read(tmp_path / "graph", "graph")})
+    evaluation = judge(tmp_path / "evaluation", tmp_path / "model")
+    with pytest.raises(UserError, match="its lineage does not verify: artifact graph: .*train it again"):
+        deploy.run(tmp_path / "model", evaluation, tmp_path / "release", params)
+    assert not Path(params.home).exists()
+
+
+PINNED = {"image": "serve@sha256:" + "0" * 64, "rollout_image": "stage@sha256:" + "0" * 64}
 
 
 @pytest.mark.parametrize(
@@ -193,16 +237,21 @@ def test_serving_runtime(tmp_path: Path, params: Params) -> None:
     [
         ({"name": "Fraud"}, "deploy.name: must be a DNS label"),
         ({"name": "7fraud"}, "deploy.name: must begin with a letter"),
-        ({"name": "f" * 54}, "deploy.name: must begin with a letter and have at most 53"),
+        ({"name": "f" * 47}, "deploy.name: must begin with a letter and have at most 46"),
         ({"namespace": "a_b"}, "deploy.namespace: must be a DNS label"),
+        ({"overlay": "../etc"}, "deploy.overlay: must be a DNS label"),
         ({"image": "has space"}, "deploy.image: must be an image reference"),
+        ({"image": "serve@sha256:0"}, "deploy.image: must be an image reference"),
+        (
+            {**PINNED, "overlay": "production", "image": "serve:1"},
+            "deploy.image: 'serve:1' has no digest; overlay prod",
+        ),
+        ({**PINNED, "overlay": "staging", "rollout_image": "stage:1"}, "deploy.rollout_image: 'stage:1' has no digest"),
         ({"storage_uri": "s3://models"}, r"deploy.storage_uri: needs \{version\} or \{digest\}"),
         ({"storage_uri": "s3://{verison}/{version}"}, r"unknown \{verison\}"),
         ({"storage_uri": "s3://{version"}, "deploy.storage_uri"),
         ({"storage_uri": "/models/{version}"}, "must begin with one of pvc://"),
-        ({"resources": {"cpu": "two"}}, "deploy.resources.cpu: 'two' is not a quantity"),
-        ({"resources": {"cpu": 4}}, "cpu_limit 2 is below cpu 4"),
-        ({"minimum_replicas": 7}, "maximum_replicas is below minimum_replicas"),
+        ({"promote": "now"}, "deploy.promote: must be 'rollout' or 'at_once'"),
         ({"replica": 1}, "deploy.replica: unknown parameter"),
     ],
 )
@@ -211,7 +260,7 @@ def test_wrong_params(values: dict[str, Any], message: str) -> None:
         Params.parse(values, "deploy")
 
 
-def test_params_as_kubeflow_sends_them() -> None:
-    given = {"minimum_replicas": 3.0, "resources": {"cpu": 1.0, "cpu_limit": 1.5, "memory": "512Mi"}}
-    params = Params.parse(given, "deploy")
-    assert (params.minimum_replicas, params.resources.cpu, params.resources.cpu_limit) == (3, "1", "1.5")
+def test_the_namespace_is_the_overlays_unless_given() -> None:
+    assert Params.parse({}, "deploy").namespace == "graphmill-dev"
+    assert Params.parse({**PINNED, "overlay": "production"}, "deploy").namespace == "graphmill-production"
+    assert Params.parse({**PINNED, "overlay": "production", "namespace": "money"}, "deploy").namespace == "money"

@@ -119,4 +119,4 @@ def test_worked_examples_run_as_they_stand(tmp_path, monkeypatch, name):
         run(stage, file, tmp_path / "data", tmp_path)
     found = read(tmp_path / "artifacts" / "evaluation", "evaluation").manifest
     assert 0 < found["metrics"][found["winner"]]["roc_auc"] <= 1
-    assert os.path.exists("artifacts/release/inference_service.yaml")
+    assert os.path.exists("artifacts/release/release.json")

@@ -27,7 +27,16 @@ PLAIN = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONDONTW
 ONE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
 PIP = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_", "REQUESTS_"))}
 AS_THE_CLUSTER = """
-mount --make-rprivate / && mount -t tmpfs -o mode=1777 tmpfs /tmp && mount -o remount,bind,ro /
+set -e
+mount --make-rprivate /
+mount -t tmpfs -o mode=1777 tmpfs /tmp
+case {base} in /root/*)  # an interpreter that root has for itself
+    mount --bind {base} /mnt
+    mount -t tmpfs -o mode=755 tmpfs /root
+    mkdir -p {base}
+    mount --move /mnt {base} ;;
+esac
+mount -o remount,bind,ro /
 exec setpriv --reuid {user} --regid {group} --clear-groups --no-new-privs --inh-caps=-all --bounding-set=-all "$@"
 """
 
@@ -49,7 +58,8 @@ def run(*command, cwd=None, **environment):
 
 def confined(*command, user=1000, group=1000):
     """A command in a mount namespace of its own: everything read-only but an empty /tmp, no capability, that user."""
-    return ["unshare", "--mount", "sh", "-c", AS_THE_CLUSTER.format(user=user, group=group), "sh", *map(str, command)]
+    prepared = AS_THE_CLUSTER.format(base=sys.base_prefix, user=user, group=group)
+    return ["unshare", "--mount", "sh", "-c", prepared, "sh", *map(str, command)]
 
 
 @pytest.fixture(scope="module")

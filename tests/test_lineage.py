@@ -1,17 +1,22 @@
 """Lineage: the same bytes twice, everything upstream once, and any change named."""
 
+import hashlib
+import io
 import json
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from graphmill import artifact, lineage
+from graphmill import artifact, lineage, registry
 from graphmill.artifact import Artifact
 from graphmill.errors import UserError
 from graphmill.lineage import __main__ as command
 from graphmill.lineage import check
+from graphmill.serving.live import snapshot
 
 
 def write(folder: Path, kind: str, inputs: dict[str, Artifact], text: str, data: str | None = None) -> Artifact:
@@ -167,12 +172,112 @@ def test_verify_names_code_and_packages(root: Path, monkeypatch: pytest.MonkeyPa
     assert found["python of model, features, graph, tables"] == "not checked"
 
 
-def test_another_revision_of_the_same_source_is_no_difference(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = lineage.code()
-    records = {"model": {"code": {**now, "revision": "1" * 40}, "packages": {}}}
-    monkeypatch.setattr(lineage, "code", lambda: {**now, "revision": "2" * 40})
-    revision = list(check._code(records))[1]
-    assert (revision.state, revision.detail) == ("same", f"was {'1' * 40}, is {'2' * 40}, same source")
+def commit(folder: Path) -> str:
+    """Everything in ``folder`` as a commit of a repository there; its revision."""
+    who = ("-c", "user.name=n", "-c", "user.email=n@example.org", "-c", "commit.gpgsign=false")
+    for arguments in (("init", "-q"), ("add", "-A"), (*who, "commit", "-q", "--allow-empty", "-m", "a state")):
+        subprocess.run(["git", *arguments], cwd=folder, check=True)
+    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, check=True, capture_output=True, text=True)
+    return found.stdout.strip()
+
+
+def test_code_is_the_same_when_its_revision_still_has_it(root: Path, tmp_path: Path) -> None:
+    (lineage.PACKAGE / "work.py").write_text("rate = 1\n", encoding="utf-8")
+    revision = commit(lineage.PACKAGE)
+    chain(root / "artifacts", "one", lineage.data_digest(root / "data"))
+    (lineage.PACKAGE / "work.py").write_text("rate = 2\n", encoding="utf-8")
+    names, model = "model, features, graph, tables", root / "artifacts" / "model"
+    found = {item.what: item for item in check.verify(model)}
+    assert found[f"source code of {names}"].state == found[f"git revision of {names}"].state == "same"
+    assert f"that of revision {revision[:12]}" in found[f"source code of {names}"].detail
+    chain(root / "artifacts", "one", lineage.data_digest(root / "data"))  # with the modified file
+    (lineage.PACKAGE / "work.py").write_text("rate = 3\n", encoding="utf-8")
+    found = {item.what: item for item in check.verify(model)}
+    assert found[f"source code of {names}"].state == "differs"
+    assert "made with modified files" in found[f"source code of {names}"].detail
+
+
+def test_a_revision_that_is_gone(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = {"source": lineage.source_digest(lineage.PACKAGE), "revision": "1" * 40, "modified": False}
+    with monkeypatch.context() as patch:
+        patch.setattr(lineage, "code", lambda: first)
+        chain(root / "artifacts", "one", "f" * 64)
+    what = "git revision of model, features, graph, tables"
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(lineage.PACKAGE.parent))
+    assert states(check.verify(root / "artifacts" / "model"))[what] == "not checked"
+    commit(lineage.PACKAGE)
+    assert states(check.verify(root / "artifacts" / "model"))[what] == "differs"
+
+
+def test_data_is_held_to_the_dvc_file_of_its_revision(root: Path) -> None:
+    """The hash that DVC gives two files, worked out by hand."""
+    (root / "data" / "a").mkdir()
+    (root / "data" / "a" / "b.csv").write_text("1\n", encoding="utf-8")
+    listed = (
+        '[{"md5": "b026324c6904b2a9cb4b88d6d61c81d1", "relpath": "a/b.csv"}, {"md5": "%s", "relpath": "payments.csv"}]'
+    )
+    payments = hashlib.md5((root / "data" / "payments.csv").read_bytes()).hexdigest()
+    expected = hashlib.md5((listed % payments).encode()).hexdigest() + ".dir"
+    chain(root / "artifacts", "one", lineage.data_digest(root / "data"))
+    model, data, file = root / "artifacts" / "model", root / "data", root / "data.dvc"
+
+    def found() -> check.Check:
+        return next(item for item in check.verify(model, data=data) if item.what.startswith("data.dvc"))
+
+    file.write_text(f"outs:\n- md5: {expected}\n  hash: md5\n  path: data\n", encoding="utf-8")
+    assert found() == check.Check("data.dvc", "same", expected)
+    file.write_text(f"outs:\n- md5: {'0' * 32}.dir\n  hash: md5\n  path: data\n", encoding="utf-8")
+    assert found().state == "differs" and "0" * 32 in found().detail
+    file.write_text("outs: []\n", encoding="utf-8")
+    assert found().state == "not checked"
+
+
+def everything(folder: Path) -> list[Path]:
+    return sorted(item for item in folder.rglob("*") if item.is_file())
+
+
+def told(folder: Path, name: str) -> bool:
+    """Whether `verify` says that something differs, or refuses, and names the file."""
+    try:
+        checks = check.verify(folder)
+    except UserError as error:
+        return name in str(error)
+    return any(item.state == "differs" and name in item.detail for item in checks)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(draw=st.data())
+def test_any_alteration_is_told_and_the_file_named(
+    root: Path, monkeypatch: pytest.MonkeyPatch, draw: st.DataObject
+) -> None:
+    """Any bit of any file of any artifact of the chain, a file cut, gone, renamed, or one that is too many."""
+    for name, now in (("code", lineage.code()), ("packages", lineage.packages())):
+        monkeypatch.setattr(lineage, name, lambda now=now: now)  # nobody changes those, and asking git takes time
+    artifacts = root / "artifacts"
+    file = draw.draw(st.sampled_from(everything(artifacts)))
+    content, name = file.read_bytes(), file.name
+    way = draw.draw(st.sampled_from(["flip"] * 8 + ["cut", "append", "remove", "rename", "add"]))
+    other = file.with_name("another.bin")
+    try:
+        if way == "flip":
+            place, bit = draw.draw(st.integers(0, len(content) - 1)), draw.draw(st.integers(0, 7))
+            file.write_bytes(content[:place] + bytes([content[place] ^ (1 << bit)]) + content[place + 1 :])
+        elif way == "cut":
+            file.write_bytes(content[: draw.draw(st.integers(0, len(content) - 1))])
+        elif way == "append":
+            file.write_bytes(content + b" ")
+        elif way == "remove":
+            file.unlink()
+        elif way == "rename":
+            file.rename(other)
+        else:
+            other.write_bytes(b"")
+        names = {"add": ["another.bin"], "rename": [name, "another.bin"]}.get(way, [name])
+        assert any(told(artifacts / "model", one) for one in names), (way, file)
+    finally:
+        other.unlink(missing_ok=True)
+        file.write_bytes(content)
+    assert "differs" not in states(check.verify(artifacts / "model")).values()
 
 
 def test_verify_away_from_home(root: Path, tmp_path: Path) -> None:
@@ -205,4 +310,105 @@ def test_command_line_mistakes(root: Path, tmp_path: Path, capsys: pytest.Captur
     assert command.main(["verify", str(model), "--data", str(tmp_path / "nothing")]) == 2
     (model / "lineage.json").write_text(json.dumps([1]), encoding="utf-8")
     assert command.main(["show", str(model)]) == 2
-    assert "damaged" in capsys.readouterr().err
+    assert "lineage.json: altered" in capsys.readouterr().err
+
+
+# ----- versions of the registry, and answers
+
+
+@pytest.fixture
+def kept(root: Path) -> str:
+    """The home of a registry whose champion is the model."""
+    home = registry.open(root / "registry")
+    home.move("champion", home.register(root / "artifacts" / "model", {"verdict": "pass"}), "a test")
+    return str(root / "registry")
+
+
+def test_verify_takes_a_version(root: Path, kept: str, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["verify", "champion", "--registry", kept]
+    assert command.main([*line, "--artifacts", str(root / "artifacts"), "--data", str(root / "data")]) == 0
+    assert "version v0" in capsys.readouterr().out
+    assert command.main(["show", "v0", "--registry", kept]) == 0
+    assert "version v0" in capsys.readouterr().out
+    file = root / "registry" / "versions" / "v0" / "model" / "content.txt"
+    file.write_bytes(b"x" + file.read_bytes()[1:])
+    assert command.main(line) == 1
+    told = capsys.readouterr().out
+    assert "differs: version v0" in told and str(file) in told
+    for name, home, expected in (
+        ("v9", kept, "no version or alias 'v9'"),
+        ("v0", str(root / "no"), "no registry here"),
+    ):
+        assert command.main(["verify", name, "--registry", home]) == 2
+        assert expected in capsys.readouterr().err
+
+
+def answers(version: str) -> list[dict[str, object]]:
+    """The same answer in every form: both protocols, a replayed line, a row of the prediction log."""
+    graph = {"snapshot": "0123456789abcdef", "offset": 12}
+    one = {"id": "P1", "score": 0.25, "decision": False, "at": "2025-01-01T00:00:00"}
+    outputs = [{"name": "score", "data": [0.25]}, {"name": "decision", "data": [False]}]
+    return [
+        {"predictions": [one], "model": {"name": "fraud", "version": version}, "graph": {**graph, "staleness": 1.0}},
+        {"model_name": "fraud", "model_version": version, "parameters": graph, "outputs": outputs},
+        {**one, "model": version, **graph},
+        {"key": "P1", "time": 7, "score": 0.25, "decision": False, "model": version, **graph},
+    ]
+
+
+def test_an_answer_is_followed_down_to_the_data(
+    root: Path, kept: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = artifact.read(root / "artifacts" / "model", "model").digest
+    for number, document in enumerate(answers("v0") + answers(digest[:16])):
+        file = root / f"answer_{number}.json"
+        file.write_text(json.dumps(document), encoding="utf-8")
+        assert command.main(["trace", str(file), "--registry", kept]) == 0
+        told = capsys.readouterr().out
+        for expected in (
+            "0.25",
+            "v0, registered",
+            digest,
+            "verdict",
+            "0123456789abcdef",
+            "12 events",
+            "model.deep.rate",
+        ):
+            assert expected in told, (document, expected)
+        assert lineage.data_digest(root / "data")[:12] in told and "give --graph" in told
+        assert "rebuild v0" in told and "replay --model v0" in told
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(answers("v0")[0])))
+    assert command.main(["trace", "-", "--registry", kept, "--graph", str(root / "artifacts")]) == 0
+    assert "is another one" in capsys.readouterr().out
+
+
+def test_the_snapshot_of_an_answer(root: Path, kept: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Newer than the model's: both are told, each with its own data."""
+    model = artifact.read(root / "artifacts" / "model", "model")
+    chain(root / "newer", "two", "f" * 64)
+    document = answers("v0")[0] | {"graph": {"snapshot": snapshot.version(root / "newer"), "offset": 0}}
+    (root / "answer.json").write_text(json.dumps(document), encoding="utf-8")
+    assert command.main(["trace", str(root / "answer.json"), "--registry", kept, "--graph", str(root / "newer")]) == 0
+    told = capsys.readouterr().out
+    newer = artifact.read(root / "newer" / "features", "features").digest
+    assert newer[:12] in told and model.digest[:12] in told and "f" * 12 in told and "is another one" not in told
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("{", "not a served answer"),
+        ("[]", "not a served answer"),
+        ('{"error": "not ready"}', "not a served answer"),
+        ('{"model": 3, "snapshot": "a", "offset": 1}', "names no model version"),
+        ('{"model": "v8", "snapshot": "a", "offset": 1}', "no version or alias 'v8'"),
+        (None, "cannot be read"),
+    ],
+)
+def test_what_is_no_answer(
+    root: Path, kept: str, capsys: pytest.CaptureFixture[str], content: str | None, expected: str
+) -> None:
+    if content is not None:
+        (root / "answer.json").write_text(content, encoding="utf-8")
+    assert command.main(["trace", str(root / "answer.json"), "--registry", kept]) == 2
+    assert expected in capsys.readouterr().err

@@ -128,7 +128,7 @@ def test_wrong_moments(moments, line):
             "schema.nodes.user.columns.x.minimm: unknown",
         ),
         ("schema", node(links={"x": "usr"}), "schema.nodes.user.links.x: no node type 'usr'; known: user"),
-        ("deploy", {"resources": {"cpu": "two"}}, "deploy.resources.cpu: 'two' is not a quantity"),
+        ("deploy", {"promote": "at_onec"}, "deploy.promote: must be 'rollout' or 'at_once'; did you mean 'at_once'?"),
         ("task", [1], "task: must be a mapping (given [1])"),
         ("task", None, "task: must be a mapping (given nothing)"),
     ],

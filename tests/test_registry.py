@@ -1,36 +1,23 @@
-"""The registry: versions never change, aliases move with a reason, and a crash loses nothing."""
+"""The registry in a directory: what is its own; tests/test_registry_contract.py has what both homes do."""
 
+import contextlib
 import errno
 import json
 import multiprocessing
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from graphmill import artifact, lineage, registry
+from graphmill import registry
 from graphmill.errors import UserError
 from graphmill.registry import Registry, storage
 from graphmill.registry import __main__ as command
-
-EVALUATION = {
-    "winner": "sage",
-    "verdict": "pass",
-    "metrics": {"sage": {"roc_auc": 0.9}},
-    "gates": [{"name": "beats_features_only", "passed": True, "value": 0.1, "bound": 0.0}],
-}
-
-
-def make_model(folder: Path, text: str) -> Path:
-    with artifact.write(folder, "model") as draft:
-        (draft.folder / "profile").mkdir()
-        (draft.folder / "weights.safetensors").write_text(text, encoding="utf-8")
-        (draft.folder / "profile" / "profile.json").write_text("{}", encoding="utf-8")
-        draft.lineage = lineage.record("train", {"train": {"seed": 1}}, {})
-    return folder
+from tests.registries import EVALUATION, Killed, essence, make_model
 
 
 @pytest.fixture
@@ -50,64 +37,11 @@ def test_an_empty_registry_makes_nothing(home: Registry, tmp_path: Path) -> None
     assert not (tmp_path / "registry").exists()
 
 
-def test_versions_are_copies_and_content_addressed(home: Registry, models: list[Path]) -> None:
-    assert [home.register(model, EVALUATION) for model in models] == ["v0", "v1", "v2"]
-    assert home.register(models[1], {**EVALUATION, "verdict": "block"}) == "v1"
-    shutil.rmtree(models[1])
-    kept = artifact.read(home.path("v1"), "model")
-    assert (kept.path / "weights.safetensors").read_text(encoding="utf-8") == "weights 1"
-    assert kept.lineage["parameters"] == {"train": {"seed": 1}}
-    assert [(version.name, version.evaluation["verdict"]) for version in home.versions()] == [
-        ("v0", "pass"),
-        ("v1", "pass"),
-        ("v2", "pass"),
-    ]
-    assert home.versions()[1].digest == kept.digest
-
-
-def test_aliases_move_and_the_champion_leaves_a_way_back(home: Registry, models: list[Path]) -> None:
-    for model in models:
-        home.register(model, EVALUATION)
-    home.move("champion", "v0", "first")
-    assert home.aliases() == {"champion": "v0"}
-    home.move("candidate", "v1", "newer")
-    home.move("champion", "candidate", "gates passed")
-    home.move("champion", "v1", "again: no move")
-    assert home.aliases() == {"candidate": "v1", "champion": "v1", "previous": "v0"}
-    assert registry.rollback(home, "too many alarms") == ("v1", "v0")
-    assert home.aliases() == {"candidate": "v1", "champion": "v0", "previous": "v1"}
-    moves = [(move.alias, move.source, move.target, move.why) for move in home.history()]
-    assert moves == [
-        ("champion", None, "v0", "first"),
-        ("candidate", None, "v1", "newer"),
-        ("champion", "v0", "v1", "gates passed"),
-        ("previous", None, "v0", "champion moved to v1"),
-        ("champion", "v1", "v0", "too many alarms"),
-        ("previous", "v0", "v1", "champion moved to v0"),
-    ]
-    assert all(move.who and move.when.endswith("Z") for move in home.history())
-
-
 def test_history_is_json_lines(home: Registry, models: list[Path], tmp_path: Path) -> None:
     home.register(models[0], EVALUATION)
     home.move("champion", "v0", "first\nline")
     (line,) = (tmp_path / "registry" / "history.jsonl").read_text(encoding="utf-8").splitlines()
     assert json.loads(line).keys() == {"alias", "from", "to", "who", "when", "why"}
-
-
-def test_wrong_names(home: Registry, models: list[Path], tmp_path: Path) -> None:
-    home.register(models[0], EVALUATION)
-    home.move("candidate", "v0", "first")
-    with pytest.raises(UserError, match="no alias 'champ'; known: candidate, champion, previous"):
-        home.move("champ", "v0", "why")
-    with pytest.raises(UserError, match="no version or alias 'v7'; known: v0, candidate"):
-        home.move("champion", "v7", "why")
-    with pytest.raises(UserError, match=r"no version or alias '\.\./v0'"):
-        home.path("../v0")
-    with pytest.raises(UserError, match="nothing to roll back to"):
-        registry.rollback(home, "why")
-    with pytest.raises(UserError, match="a registry's home is a directory here"):
-        registry.open("wandb://team/models")
 
 
 def test_what_was_altered_is_refused(home: Registry, models: list[Path], tmp_path: Path) -> None:
@@ -160,16 +94,6 @@ def test_home_is_a_file(tmp_path: Path, models: list[Path]) -> None:
         registry.open(tmp_path / "file")
     with pytest.raises(UserError, match="cannot be written"):
         registry.open(tmp_path / "file" / "registry").register(models[0], EVALUATION)
-
-
-class Killed(BaseException):
-    """Stands for a process that ends at once: nothing that handles errors handles it."""
-
-
-def essence(home: Registry) -> tuple[Any, ...]:
-    """What a crash must not tear, without the times that differ between two tries."""
-    moves = [(move.alias, move.source, move.target) for move in home.history()]
-    return [version.digest for version in home.versions()], home.aliases(), moves
 
 
 @pytest.mark.parametrize("error", [Killed(), OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))])
@@ -304,26 +228,45 @@ def test_nobody_has_a_name_in_a_container(monkeypatch: pytest.MonkeyPatch) -> No
     assert storage.who() == "unknown"
 
 
-def test_command_line(home: Registry, models: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    place = ["--home", str(tmp_path / "registry")]
-    assert command.main(["list", *place]) == 0
-    assert "nothing is registered here yet" in capsys.readouterr().out
-    home.register(models[0], EVALUATION)
-    home.register(models[1], {**EVALUATION, "winner": "[mlp]"})
-    assert command.main(["promote", "v0", "--why", "first", *place]) == 0
-    assert capsys.readouterr().out == "champion: nothing → v0\n"
-    assert command.main(["promote", "v1", "--why", "better", *place]) == 0
-    assert command.main(["list", *place]) == 0
-    shown = capsys.readouterr().out.splitlines()
-    assert [line.split()[:2] for line in shown[2:4]] == [["v0", "previous"], ["v1", "champion"]]
-    assert "[mlp]" in shown[3]
-    assert command.main(["show", "champion", *place]) == 0
-    shown_one = capsys.readouterr().out
-    for expected in ("v1", "beats_features_only", "roc_auc", "champion: v0 → v1", "better"):
-        assert expected in shown_one
-    assert command.main(["rollback", "--why", "alarms", *place]) == 0
-    assert capsys.readouterr().out == "champion: v1 → v0\n"
-    assert command.main(["show", "v9", *place]) == 2
-    assert "known: v0, v1, champion, previous" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        command.main(["promote", "v0", *place])
+def test_the_usual_home_is_the_one_of_params(
+    tmp_path: Path, models: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    registry.open("registry").register(models[0], EVALUATION)
+    registry.open("elsewhere").register(models[1], EVALUATION)
+    shown = {}
+    for name, text in (("none", None), ("empty", "deploy: {}"), ("given", "deploy: {home: elsewhere}")):
+        if text is not None:
+            (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+        assert command.main(["list", "--json"]) == 0
+        (version,) = json.loads(capsys.readouterr().out)
+        shown[name] = version["digest"]
+    first, second = (item.versions()[0].digest for item in map(registry.open, ("registry", "elsewhere")))
+    assert shown == {"none": first, "empty": first, "given": second}
+    assert registry.open("registry", tmp_path).versions() == registry.open("registry").versions()
+
+
+def test_a_real_disk_that_is_full(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a file system")
+    try:
+        home = registry.open(disk / "registry")
+        home.register(make_model(tmp_path / "small", "x"), EVALUATION)
+        home.move("champion", "v0", "first")
+        before = essence(home)
+        with pytest.raises(UserError, match="cannot be written: .*No space left on device"):
+            home.register(make_model(tmp_path / "large", "x" * 100_000), EVALUATION)
+        assert essence(home) == before and home.path("champion").is_dir()
+        (disk / "rest").write_bytes(b"")
+        with contextlib.suppress(OSError), (disk / "rest").open("wb", buffering=0) as stream:
+            while stream.write(b"x" * 4096):
+                pass
+        home.register(make_model(tmp_path / "small", "x"), EVALUATION)  # is there: nothing is written
+        with pytest.raises(UserError, match="No space left on device"):
+            home.move("candidate", "v0", "y" * 5000)
+        assert essence(home) == before
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)

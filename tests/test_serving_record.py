@@ -278,7 +278,7 @@ def test_answers_are_posted_as_cloud_events(monkeypatch):
     assert headers["content-type"] == "application/json" and headers["ce-source"] and headers["ce-time"]
     assert headers["ce-id"] != others["ce-id"]
     assert [row["key"] for row in first + second] == ["p1", "p2", "p3"]
-    assert set(first[0]) == set(sinks.SCHEMA.names) and second[0]["score"] == 0.5
+    assert set(first[0]) == set(sinks.PREDICTIONS.schema.names) and second[0]["score"] == 0.5
 
 
 def test_a_receiver_that_stumbles_is_asked_again_under_the_same_id(monkeypatch):

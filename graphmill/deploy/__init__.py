@@ -1,4 +1,4 @@
-"""Stage `deploy`: the judged model becomes a version of the registry, and what a cluster needs is rendered.
+"""Stage `deploy`: the judged model becomes a version of the registry, and the release that a cluster needs is written.
 
 No cluster is touched here.
 """
@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from graphmill import artifact, lineage, progress, registry
 from graphmill.artifact import Artifact
-from graphmill.deploy.manifest import inference_service, serving_runtime
 from graphmill.deploy.params import Params
+from graphmill.deploy.release import Release
 from graphmill.errors import UserError
+from graphmill.lineage.check import verify
 from graphmill.registry import Registry
+from graphmill.rollout.params import Params as Rollout
 
 __all__ = ["Params", "run"]
 
@@ -22,38 +22,45 @@ SUMMARY = ("winner", "verdict", "metrics", "gates")
 """What the registry keeps of an evaluation."""
 
 
-def run(model: str | Path, evaluation: str | Path, release: str | Path, params: Params) -> None:
+def run(
+    model: str | Path, evaluation: str | Path, release: str | Path, params: Params, rollout: Rollout | None = None
+) -> None:
     """Register the model and write the artifact ``release``.
 
-    The version becomes ``candidate``; with the verdict ``pass`` it becomes ``champion`` too. The registry
-    is not part of the artifact: running again with the same model changes neither.
+    The version becomes ``candidate``. With the verdict ``pass`` it becomes ``champion`` too when it is the first or
+    ``deploy.promote`` is ``at_once``; else a rollout is due, and the release serves the champion until then. The
+    registry is not part of the artifact: running again with the same model changes neither.
 
     Args:
         model: the artifact `model`.
         evaluation: the artifact `evaluation`, of that very model.
-        release: where `release.json` (version, aliases, verdict), `inference_service.yaml` and
-            `serving_runtime.yaml` go.
+        release: where `release.json` (version, aliases, verdict) and, when there is a champion to serve,
+            `kustomization.yaml` with all that it needs go.
         params: section `deploy`.
+        rollout: section `rollout`, which the rollout's job will read.
 
     Raises:
-        UserError: when an input is altered, the evaluation judged another model, or the registry's home
-            cannot be written.
+        UserError: when an input is altered, the model's lineage does not verify, the evaluation judged another
+            model, the overlay does not fit, or the registry's home cannot be written.
     """
     candidate = artifact.read(model, "model")
     judged = artifact.read(evaluation, "evaluation")
     summary = _summary(judged, candidate)
+    _verify(candidate)
+    rollout = rollout or Rollout()
     home = registry.open(params.home)
     with artifact.write(release, "release") as draft:
         version = home.register(candidate.path, summary)
-        _render(draft.folder / "serving_runtime.yaml", serving_runtime(params))
-        service = inference_service(params, version, candidate.digest)
-        _render(draft.folder / "inference_service.yaml", service)
-        draft.lineage = lineage.record(
-            "deploy", {"deploy": params.canonical()}, {"model": candidate, "evaluation": judged}
-        )
-        _move(home, version, summary)
-        draft.manifest = _facts(params, home, version, candidate, summary)
-    progress.say(_last_line(home, version, summary))
+        served = _served(home, version, summary, params)
+        due = _due(served, version, summary)
+        if served is not None:
+            records = {record.name: record for record in home.versions()}
+            Release(params, rollout, records[served], records[version] if due else None).write(draft.folder)
+        sections = {"deploy": params.canonical(), "rollout": rollout.canonical()}
+        draft.lineage = lineage.record("deploy", sections, {"model": candidate, "evaluation": judged})
+        _move(home, version, served, summary)
+        draft.manifest = _facts(params, home, version, candidate, summary) | {"serves": served, "rollout_due": due}
+    progress.say(_last_line(home, version, summary, due))
 
 
 def _summary(judged: Artifact, model: Artifact) -> dict[str, Any]:
@@ -67,14 +74,29 @@ def _summary(judged: Artifact, model: Artifact) -> dict[str, Any]:
     return {name: judged.manifest[name] for name in SUMMARY}
 
 
-def _render(file: Path, manifest: Mapping[str, Any]) -> None:
-    file.write_text(yaml.safe_dump(dict(manifest), sort_keys=False), encoding="utf-8")
+def _verify(model: Artifact) -> None:
+    """Refuse a model that was not made of what stands beside it; code may have moved on since."""
+    for check in verify(model.path) if model.lineage else ():
+        if check.what.startswith("artifact ") and check.state == "differs":
+            raise UserError(f"{model.path}: its lineage does not verify: {check.what}: {check.detail}; train it again")
 
 
-def _move(home: Registry, version: str, summary: Mapping[str, Any]) -> None:
+def _served(home: Registry, version: str, summary: Mapping[str, Any], params: Params) -> str | None:
+    """The version that has the traffic when the release is applied."""
+    champion = home.aliases().get("champion")
+    at_once = summary["verdict"] == "pass" and (champion is None or params.promote == "at_once")
+    return version if at_once else champion
+
+
+def _due(served: str | None, version: str, summary: Mapping[str, Any]) -> bool:
+    """Whether a rollout is what the version waits for."""
+    return summary["verdict"] == "pass" and served != version
+
+
+def _move(home: Registry, version: str, served: str | None, summary: Mapping[str, Any]) -> None:
     """The last thing before the release appears: a release that is there says where the aliases went."""
     home.move("candidate", version, f"deployed, verdict {summary['verdict']}")
-    if summary["verdict"] == "pass":
+    if served == version and summary["verdict"] == "pass":
         names = ", ".join(gate["name"] for gate in summary["gates"])
         home.move("champion", version, f"gates passed: {names or 'there are none'}")
 
@@ -89,14 +111,16 @@ def _facts(params: Params, home: Registry, version: str, model: Artifact, summar
         "verdict": summary["verdict"],
         "winner": summary["winner"],
         "digest": model.digest,
+        "overlay": params.overlay,
     }
 
 
-def _last_line(home: Registry, version: str, summary: Mapping[str, Any]) -> str:
+def _last_line(home: Registry, version: str, summary: Mapping[str, Any], due: bool) -> str:
     aliases = home.aliases()
     named = ", ".join(alias for alias, target in aliases.items() if target == version)
     failed = ", ".join(gate["name"] for gate in summary["gates"] if not gate["passed"])
     verdict = "gates passed" if summary["verdict"] == "pass" else f"blocked by {failed or 'the evaluation'}"
     stays = aliases.get("champion", version)
     rest = "" if stays == version else f"; champion stays {stays}"
-    return f"deploy: {summary['winner']} is version {version} ({named}), {verdict}{rest}"
+    after = "; next: `make rollout`, on a cluster `python -m graphmill.rollout start`" if due else ""
+    return f"deploy: {summary['winner']} is version {version} ({named}), {verdict}{rest}{after}"

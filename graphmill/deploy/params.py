@@ -1,42 +1,23 @@
-"""Section `deploy`: what the registry and the rendered manifests are told."""
+"""Section `deploy`: what the registry and the release are told. Replicas, resources and claims are in `manifests/`."""
 
 import re
+from collections.abc import Mapping
 from string import Formatter
-from typing import Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
 from graphmill.params import Section
 
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+LONGEST = 63
+"""Characters of a DNS label, which names of Services are."""
+RESERVED = "-v00000-predictor"
+"""What KServe and a rollout put behind the name in Standard mode, with room for a hundred thousand versions."""
+UNPINNED = "dev"
+"""The one overlay that takes an image without a digest."""
 _SCHEMES = ("pvc", "s3", "gs", "hf", "hdfs", "https", "oci", "abfs")
-_QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
-_POWERS = {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
-
-
-class Resources(Section):
-    """What one replica gets, in Kubernetes' units."""
-
-    cpu: str = "1"
-    """Cores it asks for. A predictor computes on one thread: more requests need more replicas."""
-    cpu_limit: str = "2"
-    """Cores it may use."""
-    memory: str = "2Gi"
-    """Memory, asked for and limit alike: what is promised is never taken back."""
-
-    @field_validator("cpu", "cpu_limit", "memory", mode="before")
-    @classmethod
-    def _text(cls, value: object) -> object:
-        return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-    @model_validator(mode="after")
-    def _quantities(self) -> Self:
-        for name in ("cpu", "cpu_limit", "memory"):
-            if not amount(getattr(self, name)) > 0:
-                raise ValueError(f"{name}: {getattr(self, name)!r} is not a quantity such as 500m, 2 or 4Gi")
-        if amount(self.cpu_limit) < amount(self.cpu):
-            raise ValueError(f"cpu_limit {self.cpu_limit} is below cpu {self.cpu}")
-        return self
+_DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
 
 
 class Params(Section):
@@ -44,48 +25,50 @@ class Params(Section):
 
     name: str = "graphmill"
     """Name of the InferenceService and of the served model."""
-    namespace: str = "default"
-    """The Kubernetes namespace it lives in."""
+    namespace: str = f"graphmill-{UNPINNED}"
+    """The Kubernetes namespace it lives in; `graphmill-` and the overlay's name unless given."""
     home: str = "registry"
-    """The registry: a directory, relative to where the stage runs."""
+    """The registry: a directory, relative to where the stage runs, or `wandb://ENTITY/PROJECT/COLLECTION`."""
+    promote: Literal["rollout", "at_once"] = "rollout"
+    """What a version that passed its gates is: a `candidate` that waits for a rollout (the first one is the champion at
+    once), or the champion at once, for places without live traffic."""
+    overlay: str = UNPINNED
+    """Folder of `manifests/overlays` that the release is made of: `dev`, `staging`, `production`, or your own."""
     image: str = "graphmill-serve:0.1.0"
-    """The image of the predictor (target `serve` of the Dockerfile); in production with its digest."""
-    storage_uri: str = "pvc://models/{name}/{version}"
+    """The image of the predictor (target `serve` of the Dockerfile); with its digest in every overlay but `dev`."""
+    rollout_image: str = "graphmill-stage:0.1.0"
+    """The image of the rollout's job (target `stage`); with its digest in every overlay but `dev`."""
+    storage_uri: str = "pvc://{name}-models/registry/versions/{version}/model"
     """Where the cluster finds a version's model folder; `{name}`, `{version}`, `{digest}` are filled in."""
-    graph_claim: str = "graphmill-graph"
-    """The PersistentVolumeClaim with the graph snapshot, mounted read-only."""
-    service_account: str = "graphmill-predictor"
-    """The ServiceAccount of the predictor; its token is not mounted."""
-    minimum_replicas: int = Field(default=2, ge=1)
-    """Replicas that always run."""
-    maximum_replicas: int = Field(default=6, ge=1)
-    """Replicas at the most."""
-    cpu_target: int = Field(default=70, ge=1, le=100)
-    """Percent of the asked-for CPU above which replicas are added."""
-    timeout: int = Field(default=10, ge=1)
-    """Seconds after which a request is given up."""
-    resources: Resources = Field(default_factory=Resources)
-    """What one replica gets."""
 
-    @field_validator("name", "namespace", "graph_claim", "service_account")
+    @model_validator(mode="before")
+    @classmethod
+    def _of_the_overlay(cls, values: Any) -> Any:
+        """The namespace that the overlay itself names."""
+        if isinstance(values, Mapping) and values.get("overlay"):
+            return {"namespace": f"graphmill-{values['overlay']}", **values}
+        return values
+
+    @field_validator("name", "namespace", "overlay")
     @classmethod
     def _label(cls, value: str) -> str:
-        if not _LABEL.fullmatch(value) or len(value) > 63:
+        if not LABEL.fullmatch(value) or len(value) > LONGEST:
             raise ValueError("must be a DNS label: a-z, 0-9 and -, no - at either end, at most 63 characters")
         return value
 
     @field_validator("name")
     @classmethod
     def _service(cls, value: str) -> str:
-        """KServe's own rules: a letter first, and room for ``-predictor`` in the Service's name."""
-        if not value[0].isalpha() or len(value) > 53:
-            raise ValueError("must begin with a letter and have at most 53 characters")
+        """KServe's own rules: a letter first, and room for what comes behind it in a Service's name."""
+        if not value[0].isalpha() or len(value) + len(RESERVED) > LONGEST:
+            most = LONGEST - len(RESERVED)
+            raise ValueError(f"must begin with a letter and have at most {most} characters: `-v12-predictor` follows")
         return value
 
-    @field_validator("image")
+    @field_validator("image", "rollout_image")
     @classmethod
     def _image(cls, value: str) -> str:
-        if not re.fullmatch(r"[a-z0-9][^\s]*", value):
+        if not re.fullmatch(r"[a-z0-9][^\s@]*(@sha256:[0-9a-f]{64})?", value):
             raise ValueError("must be an image reference such as registry.example/graphmill-serve@sha256:…")
         return value
 
@@ -102,13 +85,13 @@ class Params(Section):
         return value
 
     @model_validator(mode="after")
-    def _replicas(self) -> Self:
-        if self.maximum_replicas < self.minimum_replicas:
-            raise ValueError("maximum_replicas is below minimum_replicas")
+    def _pinned(self) -> Self:
+        for name in ("image", "rollout_image") if self.overlay != UNPINNED else ():
+            if not _DIGEST.search(getattr(self, name)):
+                told = f"{name}: {getattr(self, name)!r} has no digest"
+                raise ValueError(f"{told}; overlay {self.overlay} runs what was tested: give name@sha256:…")
         return self
 
-
-def amount(quantity: str) -> float:
-    """A Kubernetes quantity as a number; 0 when it is none."""
-    match = _QUANTITY.fullmatch(quantity)
-    return float(match[1]) * {"m": 1e-3, **_POWERS}.get(match[2], 1) if match else 0.0
+    def uri(self, version: str, digest: str) -> str:
+        """Where the cluster finds the model folder of ``version``."""
+        return self.storage_uri.format(name=self.name, version=version, digest=digest)

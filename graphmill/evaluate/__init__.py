@@ -4,14 +4,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
 from graphmill import artifact, lineage, registry
+from graphmill.clock import text
 from graphmill.errors import UserError
-from graphmill.evaluate import champion, curves, gates, leakage, report
+from graphmill.evaluate import card, champion, curves, gates, leakage, report
 from graphmill.evaluate.bootstrap import Bootstrap
 from graphmill.evaluate.judgement import Judgement, score_all
 from graphmill.evaluate.metrics import deviation_of
@@ -80,6 +82,8 @@ def _manifest(
         "champion": None if rival is None else vars(rival),
         "warnings": leakage.suspects(judgement, params.leakage_auc),
         "model": judgement.model.artifact.digest,
+        "test": _period(judgement),
+        "settings": params.model_dump(mode="json", include={"bootstrap", "group", "guarded_slices", "card"}),
     }
 
 
@@ -91,6 +95,15 @@ def _write(judgement: Judgement, manifest: dict[str, Any], params: Params, folde
     pq.write_table(_predictions(judgement), folder / "predictions.parquet", compression="zstd")
     page = report.render(manifest, found, judgement)
     (folder / "report.html").write_text(page, encoding="utf-8")
+    for name, content in zip(("model_card.md", "model_card.html"), card.render(judgement.model, manifest), strict=True):
+        (folder / name).write_text(content, encoding="utf-8")
+
+
+def _period(judgement: Judgement) -> dict[str, str | int]:
+    """The moments of the first and the last test example."""
+    times = np.concatenate([part["time"].to_numpy(np.int64) for part in judgement.examples])
+    clock = judgement.graph.clock
+    return {"first": text(int(times.min()), clock), "last": text(int(times.max()), clock)}
 
 
 def _predictions(judgement: Judgement) -> pa.Table:
@@ -107,6 +120,9 @@ def _tell(judgement: Judgement, manifest: dict[str, Any]) -> None:
     for item in manifest["warnings"]:
         alone = f"{item['column']} alone has a ROC-AUC of {item['roc_auc']:.3f}"
         print(f"evaluate: WARNING: {alone}: does it leak the label?", file=sys.stderr)
+    rival = manifest["champion"]
+    if rival is not None and rival["seen"]:
+        print(f"evaluate: WARNING: champion {rival['version']}: {rival['seen']}", file=sys.stderr)
     name, metric = manifest["winner"], manifest["metric"]
     low, high = manifest["intervals"][name]
     failed = [gate["name"] for gate in manifest["gates"] if not gate["passed"]]

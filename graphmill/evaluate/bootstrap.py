@@ -1,9 +1,10 @@
 """Bootstrap intervals (Efron, 1979): examples are resampled within their class, splits among themselves.
 
 Two models are compared on the same resamples, so that what both find hard cancels out. Examples count as
-independent: where one node has many of them, the truth is somewhat wider.
+independent, unless they are grouped: then whole groups are resampled (Field and Welsh, 2007).
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ class Part:
 
     label: Labels
     scores: dict[str, Scores]
+    group: NDArray[np.int64] | None = None
+    """Which examples belong together; None where each stands for itself."""
 
 
 class Bootstrap:
@@ -68,16 +71,37 @@ class Bootstrap:
         rankings = [Ranking(part.label, part.scores[name]) for name in names]
         rows = [
             [ranking.metric(self.metric_name, weight) for ranking in rankings]
-            for weight in _weights(part.label, count, state)
+            for weight in _weights(part, count, state)
         ]
         return np.array(rows)
 
 
-def _weights(label: Labels, count: int, state: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-    """How often each example is drawn in each resample: int64 ``[n]``; each class keeps its size."""
+def _weights(part: Part, count: int, state: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    """How often each example is drawn in each resample: int64 ``[n]``."""
+    draw = _by_class(part.label, state) if part.group is None else _by_group(part.label, part.group, state)
+    yield from itertools.islice(draw, count)
+
+
+def _by_class(label: Labels, state: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    """Each class keeps its size."""
     classes = [np.flatnonzero(label), np.flatnonzero(~label)]
-    for _ in range(count):
+    while True:
         weight = np.zeros(len(label), np.int64)
         for places in classes:
-            weight[places] = np.bincount(state.integers(0, len(places), len(places)), minlength=len(places))
+            weight[places] = _drawn(len(places), state)
         yield weight
+
+
+def _by_group(label: Labels, group: NDArray[np.int64], state: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    """Groups come whole; a resample that has lost a class is drawn again, as it has no metric."""
+    place = np.unique(group, return_inverse=True)[1]
+    number = int(place.max()) + 1
+    while True:
+        weight = _drawn(number, state)[place]
+        if weight[label].any() and weight[~label].any():
+            yield weight
+
+
+def _drawn(number: int, state: np.random.Generator) -> NDArray[np.int64]:
+    """How often each of so many is drawn in as many draws."""
+    return np.bincount(state.integers(0, number, number), minlength=number)

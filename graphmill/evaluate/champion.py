@@ -11,6 +11,7 @@ from graphmill.evaluate.bootstrap import Bootstrap, Part
 from graphmill.evaluate.judgement import Judgement
 from graphmill.evaluate.metrics import Scores
 from graphmill.evaluate.params import Params
+from graphmill.evaluate.seen import seen
 from graphmill.evaluate.slices import inside
 from graphmill.model import Model
 
@@ -24,6 +25,10 @@ class Champion:
     winner: str
     problem: str | None = None
     """Why it cannot be judged on today's examples."""
+    seen: str | None = None
+    """Why it may have learned from some of them."""
+    same: bool = False
+    """Whether the candidate is the champion itself."""
 
 
 def judge(judgement: Judgement, params: Params) -> Champion | None:
@@ -47,7 +52,9 @@ def judge(judgement: Judgement, params: Params) -> Champion | None:
     judgement.thresholds[judgement.CHAMPION] = [
         model.threshold(model.winner, split) for split in range(model.split_count)
     ]
-    return Champion(version, model.artifact.digest, model.winner)
+    digest = model.artifact.digest
+    same = digest == judgement.model.artifact.digest
+    return Champion(version, digest, model.winner, seen=seen(model, judgement), same=same)
 
 
 def guarded(judgement: Judgement, params: Params) -> list[dict[str, Any]]:
@@ -75,7 +82,8 @@ def _inside(judgement: Judgement, wanted: str, names: tuple[str, str]) -> list[P
         chosen = inside(found, wanted)
         label = part.label[chosen]
         if label.any() and not label.all():
-            parts.append(Part(label, {name: part.scores[name][chosen] for name in names}))
+            group = None if part.group is None else part.group[chosen]
+            parts.append(Part(label, {name: part.scores[name][chosen] for name in names}, group))
     return parts
 
 

@@ -91,7 +91,9 @@ def _champion(judgement: Judgement, bootstrap: Bootstrap, champion: Champion | N
     behind = [row["slice"] for row in slices if not row["passed"]]
     meaning = f"{judgement.model.winner} minus champion {champion.version} ({champion.winner}), on the same examples: "
     meaning += "the interval must not reach below the bound"
+    meaning += "; it is the same model" if champion.same else ""
     meaning += f"; worse in {', '.join(behind)}" if behind else ""
+    meaning += f"; but {champion.seen}" if champion.seen else ""
     return Gate(name, low >= bound and not behind, value, bound, meaning, low, high, slices)
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 from graphmill import predict
 from graphmill.errors import UserError
 from graphmill.evaluate.bootstrap import Part
+from graphmill.evaluate.groups import groups
 from graphmill.evaluate.metrics import Figures, figures, mean_of
 from graphmill.evaluate.params import Params
 from graphmill.evaluate.slices import check, slices
@@ -102,7 +103,8 @@ def score_all(model: Model, graph: Graph, features: Features, params: Params) ->
         for name, values in scores.items():
             if not np.isfinite(values).all():
                 raise UserError(f"{model.path}: model {name!r} gives scores that are not numbers; train it again")
-        parts.append(Part(test["label"].to_numpy(dtype=bool), scores))
+        group = None if params.group is None else groups(graph, test, params.group)
+        parts.append(Part(test["label"].to_numpy(dtype=bool), scores, group))
     return Judgement(model, graph, features, tests, parts, found, thresholds)
 
 

@@ -19,6 +19,19 @@ Gate = Literal[
 GATES: tuple[Gate, ...] = Gate.__args__  # type: ignore[attr-defined]
 
 
+class Card(Section):
+    """What the model card says that no figure can."""
+
+    owner: str = ""
+    """Who develops the model and answers for it."""
+    intended_use: str = ""
+    """What its answers are meant for, and by whom they are used."""
+    not_intended: str = ""
+    """What they must not be used for."""
+    ethics: str = ""
+    """Whom a wrong answer harms, what the data holds of people, and what is done about it."""
+
+
 class Params(Section):
     """Section `evaluate`."""
 
@@ -26,6 +39,9 @@ class Params(Section):
     """Resamples behind every interval."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     """Share of the resamples that an interval holds."""
+    group: str | None = None
+    """What examples are resampled by: a link of the task's node (`account_id`), or `node` for entities judged at
+    several moments. Examples of one account resemble each other: as independent ones they make intervals too narrow."""
     top: list[Annotated[float, Field(gt=0)]] = [0.005, 0.01, 0.05]
     """Precision and recall are given among so many with the highest scores: a share below 1, else a count."""
     bins: int = Field(default=10, ge=2)
@@ -46,7 +62,9 @@ class Params(Section):
     gates: list[Gate] = list(GATES)
     """The gates that count."""
     registry: str = "registry"
-    """Where the champion is: the registry's home."""
+    """Where the champion is: the registry's home, as `deploy.home`."""
+    card: Card = Card()
+    """What only people can say of the model, for its card."""
     seed: int = Field(default=0, ge=0)
     """Seed of resampling and shuffling."""
 

@@ -7,13 +7,13 @@ write the same bytes.
 import importlib.metadata
 import os
 import platform
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from graphmill.artifact import Artifact, digest_of, file_digest
 from graphmill.errors import UserError
+from graphmill.lineage.repository import git, python_files
 
 PACKAGE = Path(__file__).parent.parent
 """The folder of the graphmill package: what `code` describes."""
@@ -87,6 +87,12 @@ def source_digest(folder: Path) -> str:
     return _digest(folder, sorted(folder.rglob("*.py")))
 
 
+def source_digest_at(folder: Path, revision: str) -> str | None:
+    """`source_digest` of what ``folder`` was at a git revision; None where it was not, or there is no git."""
+    files = python_files(folder, revision)
+    return _listed(files) if files else None
+
+
 def data_digest(folder: Path) -> str:
     """SHA-256 over names and contents of all files under ``folder`` but hidden ones; a file counts as itself.
 
@@ -102,8 +108,12 @@ def data_digest(folder: Path) -> str:
 
 
 def _digest(folder: Path, files: list[Path]) -> str:
-    names = sorted((file.relative_to(folder).as_posix(), file_digest(file)) for file in files)
-    return digest_of("".join(f"{name}\0{digest}\n" for name, digest in names).encode())
+    return _listed({file.relative_to(folder).as_posix(): file_digest(file) for file in files})
+
+
+def _listed(files: Mapping[str, str]) -> str:
+    """One digest of names and the digests of their contents."""
+    return digest_of("".join(f"{name}\0{digest}\n" for name, digest in sorted(files.items())).encode())
 
 
 def _hidden(file: Path, folder: Path) -> bool:
@@ -130,17 +140,7 @@ def _add(found: dict[str, Any], name: str, entry: dict[str, Any]) -> None:
 
 def _revision(folder: Path) -> dict[str, Any]:
     """Git's word on ``folder``; an untracked folder (an installed package) belongs to no revision."""
-    if _git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:
+    if git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:
         return {"revision": os.environ.get(REVISION_VARIABLE) or None, "modified": None}
-    changed = _git(folder, "status", "--porcelain", "--", ".")
-    return {"revision": _git(folder, "rev-parse", "HEAD"), "modified": bool(changed)}
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    """Output of a git command that takes no locks, None where it fails."""
-    command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    changed = git(folder, "status", "--porcelain", "--", ".")
+    return {"revision": git(folder, "rev-parse", "HEAD"), "modified": bool(changed)}

@@ -1,6 +1,5 @@
 """Verification: recompute everything that a lineage names, as far as it is there, and say what differs."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,8 @@ from typing import Any, Literal
 
 from graphmill import artifact, lineage
 from graphmill.errors import UserError
+from graphmill.lineage import repository
+from graphmill.lineage.data import dvc_hash, named_hash
 
 State = Literal["same", "differs", "not checked"]
 
@@ -22,41 +23,44 @@ class Check:
 
 
 def load(folder: Path) -> dict[str, Any]:
-    """The lineage of an artifact, as it stands there, not yet verified.
+    """The lineage of an artifact, its seal checked, the artifact itself not.
 
     Raises:
-        UserError: when there is none, or it is not readable.
+        UserError: when there is none, or it was altered.
     """
-    file = folder / artifact.LINEAGE
-    try:
-        content = json.loads(file.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{folder}: no {artifact.LINEAGE} here; give the folder of an artifact") from None
-    except ValueError:
-        content = None
-    if not isinstance(content, dict) or not {"kind", "digest", "stage"} <= content.keys():
-        raise UserError(f"{file}: damaged; run the stage that writes this artifact again")
-    return content
+    found = artifact.read_lineage(folder)
+    if found is None:
+        raise UserError(f"{folder}: no {artifact.LINEAGE} here; give the folder of an artifact")
+    return found
 
 
-def verify(folder: Path, artifacts: Path | None = None, data: Path | None = None) -> list[Check]:
+def verify(
+    folder: Path, artifacts: Path | None = None, data: Path | None = None, kind: str | None = None
+) -> list[Check]:
     """Compare a lineage with what is there now.
 
     Args:
         folder: the artifact whose lineage is verified.
         artifacts: where the upstream artifacts are, by name; the folder's parent unless given.
         data: the source data; not checked unless given.
+        kind: what the artifact is, where that is known.
 
     Returns:
-        The artifact itself, each upstream artifact, the data, the code, the packages.
+        The artifact itself, each upstream artifact, the data, the code, the packages; the artifact alone when
+        its lineage was altered, as then nothing in it counts.
 
     Raises:
         UserError: when ``folder`` has no lineage or ``data`` is not there.
     """
-    found = load(folder)
+    try:
+        found = load(folder)
+    except UserError as error:
+        if not (folder / artifact.LINEAGE).exists():
+            raise
+        return [Check(f"artifact {kind or folder.name}", "differs", str(error))]
     upstream: dict[str, Any] = found.get("artifacts", {})
     records = {found["kind"]: found, **upstream}
-    checks = [_itself(folder, found["kind"])]
+    checks = [_itself(folder, kind or found["kind"])]
     places = folder.resolve().parent if artifacts is None else artifacts
     checks += [_artifact(name, upstream, places) for name in upstream]
     return [*checks, *_data(records, data), *_code(records), *_packages(records)]
@@ -74,19 +78,21 @@ def _artifact(name: str, upstream: Mapping[str, Any], places: Path) -> Check:
     """An older artifact of a name (``graph@…``) is not expected where the newer one stands."""
     what, entry = f"artifact {name}", upstream[name]
     plain = name.split("@")[0]
-    folder = places / plain
-    if not (folder / f"{entry.get('kind', plain)}.json").is_file():
+    folder, kind = places / plain, entry.get("kind", plain)
+    if not folder.is_dir():
         return Check(what, "not checked", f"not at {folder}")
     try:
-        digest = artifact.read(folder, entry.get("kind", plain)).digest
+        found = artifact.read(folder, kind)
     except UserError as error:
         return Check(what, "differs", str(error))
-    if digest == entry["digest"]:
+    if found.digest == entry["digest"]:
+        if "stage" in entry and not found.lineage:
+            return Check(what, "differs", f"{folder / artifact.LINEAGE}: missing")
         return Check(what, "same")
     others = {other["digest"] for key, other in upstream.items() if key.split("@")[0] == plain}
-    if digest in others:
+    if found.digest in others:
         return Check(what, "not checked", f"{folder} has the other {plain} of this lineage")
-    return Check(what, "differs", f"{folder}: was {_short(entry['digest'])}, is {_short(digest)}")
+    return Check(what, "differs", f"{folder}: was {_short(entry['digest'])}, is {_short(found.digest)}")
 
 
 def _data(records: Mapping[str, Any], folder: Path | None) -> Iterator[Check]:
@@ -102,6 +108,7 @@ def _data(records: Mapping[str, Any], folder: Path | None) -> Iterator[Check]:
     for name, value in recorded.items():
         if digest == value:
             yield Check(f"data of {name}", "same")
+            yield from _dvc(folder, records[name].get("code", {}).get("revision"))
         elif digest in recorded.values():
             yield Check(f"data of {name}", "not checked", f"{folder} has the other data of this lineage")
         else:
@@ -109,24 +116,54 @@ def _data(records: Mapping[str, Any], folder: Path | None) -> Iterator[Check]:
             yield Check(f"data of {name}", "differs", detail)
 
 
+def _dvc(folder: Path, revision: str | None) -> Iterator[Check]:
+    """Whether DVC's file, as it was at the revision, names this very data."""
+    named = named_hash(folder, revision)
+    if named is None:
+        return
+    what, value = named
+    found = dvc_hash(folder)
+    if value is None:
+        yield Check(what, "not checked", "it names no folder by MD5")
+    elif value == found:
+        yield Check(what, "same", found)
+    else:
+        yield Check(what, "differs", f"it names {value}, {folder} is {found}")
+
+
 def _code(records: Mapping[str, Any]) -> Iterator[Check]:
-    """The source decides; another revision of the same source is named but is no difference."""
+    """The source must be here, or in the revision that is named; that revision must be in the repository."""
     now = lineage.code()
-    for source, names in _gather(records, "code", "source"):
-        state: State = "same" if source == now["source"] else "differs"
-        detail = "" if state == "same" else f"was {_short(source)}, is {_short(now['source'])}"
-        yield Check(f"source code of {names}", state, detail)
-    sources = {entry.get("code", {}).get("source") for entry in records.values()}
-    for revision, names in _gather(records, "code", "revision"):
-        what = f"git revision of {names}"
-        if revision is None or now["revision"] is None:
-            yield Check(what, "not checked", f"was {revision}, is {now['revision']} (None: not known)")
-        elif revision == now["revision"]:
+    for (source, revision, modified), names in _codes(records):
+        what = f"source code of {names}"
+        if source == now["source"]:
             yield Check(what, "same")
+        elif revision and lineage.source_digest_at(lineage.PACKAGE, revision) == source:
+            yield Check(what, "same", f"that of revision {_short(revision)}; here is {_short(now['source'])}")
         else:
-            state = "same" if sources == {now["source"]} else "differs"
-            note = ", same source" if state == "same" else ""
-            yield Check(what, state, f"was {revision}, is {now['revision']}{note}")
+            note = "; it was made with modified files, which no revision has" if modified else ""
+            yield Check(what, "differs", f"was {_short(source)}, is {_short(now['source'])}{note}")
+        yield _revision(f"git revision of {names}", revision)
+
+
+def _revision(what: str, revision: str | None) -> Check:
+    if revision is None:
+        return Check(what, "not checked", "not known where it was made")
+    if not repository.is_checkout(lineage.PACKAGE):
+        return Check(what, "not checked", f"was {revision}; no git repository here")
+    if repository.has(lineage.PACKAGE, revision):
+        return Check(what, "same", revision)
+    return Check(what, "differs", f"{revision} is not in this repository; fetch it")
+
+
+def _codes(records: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str | None, bool], str]]:
+    """Each source, revision and whether files were modified, once, with the names of the artifacts made with it."""
+    found: dict[tuple[str, str | None, bool], list[str]] = {}
+    for name, entry in records.items():
+        if code := entry.get("code"):
+            found.setdefault((code["source"], code["revision"], bool(code["modified"])), []).append(name)
+    for code, names in found.items():
+        yield code, ", ".join(names)
 
 
 def _packages(records: Mapping[str, Any]) -> Iterator[Check]:
@@ -134,7 +171,7 @@ def _packages(records: Mapping[str, Any]) -> Iterator[Check]:
     known = sorted({name for entry in records.values() for name in entry.get("packages", {})})
     odd = 0
     for package in known:
-        for version, names in _gather(records, "packages", package):
+        for version, names in _gather(records, package):
             if version is None or now.get(package) == version:
                 continue
             odd += 1
@@ -146,11 +183,11 @@ def _packages(records: Mapping[str, Any]) -> Iterator[Check]:
         yield Check("packages", "same", f"{len(known)} versions")
 
 
-def _gather(records: Mapping[str, Any], section: str, key: str) -> Iterator[tuple[Any, str]]:
-    """Each recorded value once, with the names of the artifacts that have it."""
-    found: dict[Any, list[str]] = {}
+def _gather(records: Mapping[str, Any], package: str) -> Iterator[tuple[str | None, str]]:
+    """Each recorded version of a package once, with the names of the artifacts that have it."""
+    found: dict[str | None, list[str]] = {}
     for name, entry in records.items():
-        found.setdefault(entry.get(section, {}).get(key), []).append(name)
+        found.setdefault(entry.get("packages", {}).get(package), []).append(name)
     for value, names in found.items():
         yield value, ", ".join(names)
 

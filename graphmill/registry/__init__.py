@@ -90,17 +90,28 @@ class Registry(Protocol):
         """Every version, oldest first."""
 
 
-def open(home: str | Path) -> Registry:
-    """The registry at ``home``: a directory, which is made when the first model is registered.
+def open(home: str | Path, root: Path = Path()) -> Registry:
+    """The registry at ``home``: a directory, or a collection of a W&B project.
+
+    Nothing is made or asked yet: a directory is made when the first model is registered.
+
+    Args:
+        home: a directory, or ``wandb://ENTITY/PROJECT/COLLECTION``.
+        root: what a relative directory is relative to.
 
     Raises:
         UserError: when ``home`` is not a place that a registry can have.
     """
+    place = str(home)
+    if place.startswith("wandb://"):
+        from graphmill.registry.wandb import WandbRegistry
+
+        return WandbRegistry(place)
+    if "://" in place or place.startswith("wandb:/"):
+        raise UserError(f"{home}: no registry can be there; give a directory or wandb://ENTITY/PROJECT/COLLECTION")
     from graphmill.registry.local import LocalRegistry
 
-    if "://" in str(home):
-        raise UserError(f"{home}: a registry's home is a directory here; give a path, such as `registry`")
-    return LocalRegistry(Path(home))
+    return LocalRegistry(root / home)
 
 
 def rollback(registry: Registry, why: str) -> tuple[str, str]:

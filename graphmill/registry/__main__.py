@@ -1,23 +1,27 @@
-"""``python -m graphmill.registry``: see what is registered, promote a version, go back."""
+"""``python -m graphmill.registry``: see what is registered, compare versions, promote one, go back."""
 
 import argparse
-import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from graphmill import artifact, registry
+from graphmill import artifact, params, registry
 from graphmill.errors import UserError
-from graphmill.registry import ALIASES, Registry, Version
+from graphmill.registry import ALIASES, Registry, Version, compare, view
+from graphmill.registry.moves import KIND
+
+PARAMS = Path("params.yaml")
+HOME = """A registry's home is a directory or wandb://ENTITY/PROJECT/COLLECTION: --home, else deploy.home of
+./params.yaml, else `registry`. Exit status: 0, or 2 for a mistake in the command or a home that cannot be used."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status (2: the user's mistake)."""
     given = _parser().parse_args(arguments)
     try:
+        given.home = given.home or _usual_home()
         given.command(registry.open(given.home), given)
     except UserError as error:
         print(error, file=sys.stderr)
@@ -27,35 +31,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def listing(home: Registry, given: argparse.Namespace) -> None:
     """Every version with its aliases, verdict and winner."""
-    aliases = home.aliases()
-    table = Table(box=None, pad_edge=False)
-    for heading in ("version", "aliases", "verdict", "winner", "registered", "by", "digest"):
-        table.add_column(heading)
-    for version in home.versions():
-        named = ", ".join(alias for alias, target in aliases.items() if target == version.name)
-        judged = [str(version.evaluation.get(key, "")) for key in ("verdict", "winner")]
-        registered = (version.registered_at, version.registered_by)
-        table.add_row(version.name, named, *judged, *registered, version.digest[:12])
-    if table.row_count:
-        _print(table)
+    versions = view.listing(home)
+    if given.json:
+        view.show_json(versions)
+    elif versions:
+        view.show(view.list_table(versions))
     else:
         print(f"{given.home}: nothing is registered here yet; `deploy` registers the first model")
 
 
 def show(home: Registry, given: argparse.Namespace) -> None:
     """One version: metrics, gates, where its aliases moved, and its lineage in short."""
-    name = home.resolve(given.version)
-    version = next(item for item in home.versions() if item.name == name)
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    aliases = [alias for alias, target in home.aliases().items() if target == name]
-    table.add_row("version", name)
-    table.add_row("aliases", ", ".join(aliases) or "none")
-    table.add_row("registered", f"{version.registered_at} by {version.registered_by}")
-    for row in (*_origin(artifact.read(home.path(name), "model")), *_judged(version), *_moves(home, name)):
-        table.add_row(*row)
-    _print(table)
+    version, model = _one(home, given.version)
+    aliases = view.names(home, version.name)
+    moves = [move for move in home.history() if version.name in (move.source, move.target)]
+    if given.json:
+        about = {**asdict(version), "aliases": aliases, "folder": str(model.path)}
+        view.show_json({**about, "moves": [move.line() for move in moves], "lineage": model.lineage})
+    else:
+        view.show(view.show_table(version, aliases, model, moves))
+        view.show(view.metrics_table(version))
+
+
+def diff(home: Registry, given: argparse.Namespace) -> None:
+    """What differs between two versions: metrics, gates, parameters, data, code and packages."""
+    pair = [_one(home, name) for name in (given.before, given.after)]
+    rows = compare.compare(*(compare.facts(version, model) for version, model in pair))
+    before, after = (version.name for version, _ in pair)
+    if not given.all:
+        rows = [row for row in rows if row.differs]
+    if given.json:
+        view.show_json({"before": before, "after": after, "rows": [asdict(row) for row in rows]})
+    elif rows:
+        view.show(view.diff_table(before, after, rows))
+    else:
+        print(f"{before} and {after}: nothing differs")
 
 
 def promote(home: Registry, given: argparse.Namespace) -> None:
@@ -67,66 +77,49 @@ def promote(home: Registry, given: argparse.Namespace) -> None:
 
 
 def rollback(home: Registry, given: argparse.Namespace) -> None:
-    """Make the previous champion the champion."""
+    """Make the previous champion the champion; a second time undoes it."""
     before, after = registry.rollback(home, given.why)
     print(f"champion: {before} → {after}")
 
 
-def _origin(model: artifact.Artifact) -> Iterator[tuple[str, str]]:
-    code = model.lineage.get("code", {})
-    yield "folder", str(model.path)
-    yield "digest", model.digest
-    modified = ", with modified files" if code.get("modified") else ""
-    yield "code", f"{code.get('revision') or 'no git revision'}{modified}"
-    for entry in model.lineage.get("artifacts", {}).values():
-        if entry.get("data"):
-            yield "data", entry["data"]
+def _one(home: Registry, name: str) -> tuple[Version, artifact.Artifact]:
+    name = home.resolve(name)
+    version = next(item for item in home.versions() if item.name == name)
+    return version, artifact.read(home.path(name), KIND)
 
 
-def _judged(version: Version) -> Iterator[tuple[str, str]]:
-    judged = dict(version.evaluation)
-    gates = judged.pop("gates", [])
-    for key, value in judged.items():
-        yield key, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    for gate in gates:
-        word = "passed" if gate["passed"] else "FAILED"
-        yield "gate", f"{word}  {gate['name']}: {gate['value']}, bound {gate['bound']}"
-
-
-def _moves(home: Registry, name: str) -> Iterator[tuple[str, str]]:
-    for move in home.history():
-        if name in (move.source, move.target):
-            way = f"{move.alias}: {move.source or 'nothing'} → {move.target}"
-            yield "moved", f"{move.when}  {way}  {move.who}: {move.why}"
-
-
-def _print(table: Table) -> None:
-    """Cells are data, not markup; where no terminal sets a width, lines are not folded."""
-    width = None if sys.stdout.isatty() else 240
-    console = Console(markup=False, highlight=False, width=width)
-    console.print(table)
+def _usual_home() -> str:
+    """What `deploy` uses here; another section's mistakes are not this command's business."""
+    section = params.load(PARAMS)["deploy"] if PARAMS.is_file() else {}
+    return str(section.get("home") or "registry")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m graphmill.registry", description="The registered models, and which one counts."
+        prog="python -m graphmill.registry", description="The registered models, and which one counts.", epilog=HOME
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _command(commands, "list", listing, "every version with its aliases and verdict")
+    every = _command(commands, "list", listing, "every version with its aliases and verdict")
     one = _command(commands, "show", show, "one version: metrics, gates, moves, lineage")
     one.add_argument("version", help="a version (v3) or an alias (champion)")
+    two = _command(commands, "diff", diff, "what differs between two versions")
+    two.add_argument("before", metavar="A", help="a version (v3) or an alias (champion)")
+    two.add_argument("after", metavar="B", help="the version or alias to compare it with")
+    two.add_argument("--all", action="store_true", help="what is equal too")
+    for command in (every, one, two):
+        command.add_argument("--json", action="store_true", help="print JSON, in full, for programs")
     up = _command(commands, "promote", promote, "move an alias to a version and record why")
     up.add_argument("version", help="a version (v3) or an alias (candidate)")
     up.add_argument("--alias", default="champion", choices=ALIASES, help="which alias to move (champion)")
-    up.add_argument("--why", required=True, help="the reason; it goes into the history")
-    back = _command(commands, "rollback", rollback, "make the previous champion the champion")
-    back.add_argument("--why", required=True, help="the reason; it goes into the history")
+    back = _command(commands, "rollback", rollback, "make the previous champion the champion; twice undoes it")
+    for command in (up, back):
+        command.add_argument("--why", required=True, help="the reason; it goes into the history")
     return parser
 
 
 def _command(commands: Any, name: str, work: Any, text: str) -> argparse.ArgumentParser:
-    command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
-    command.add_argument("--home", default="registry", help="the registry's directory (default: registry)")
+    command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=work.__doc__, epilog=HOME)
+    command.add_argument("--home", help="the registry: a directory or wandb://ENTITY/PROJECT/COLLECTION")
     command.set_defaults(command=work)
     return command
 

@@ -16,10 +16,10 @@ from typing import Any
 
 from graphmill import artifact
 from graphmill.errors import UserError
-from graphmill.registry import ALIASES, Move, Version
+from graphmill.registry import Move, Version, moves
+from graphmill.registry.moves import KIND
 from graphmill.registry.storage import flush_tree, locked, now, replace_text, who
 
-KIND = "model"
 HISTORY = "history.jsonl"
 RECORD = "version.json"
 _VERSION = re.compile(r"v(\d+)")
@@ -36,9 +36,7 @@ class LocalRegistry:
 
     def register(self, model: str | Path, evaluation: Mapping[str, Any]) -> str:
         """Copy the model in under the next version, unless its content is there already."""
-        source = artifact.read(model, KIND)
-        if not source.lineage:
-            raise UserError(f"{model}: no {artifact.LINEAGE}: its origin is unknown; train it again")
+        source = moves.source(model)
         with self._writing():
             for version in self.versions():
                 if version.digest == source.digest:
@@ -55,49 +53,34 @@ class LocalRegistry:
 
     def resolve(self, name: str) -> str:
         """The version that ``name`` means, checked to be there."""
-        aliases = self.aliases()
-        version = aliases.get(name, name)
-        if version in self._names():
-            return version
-        if name in aliases:
-            raise UserError(f"{self.home}: {name} is {version}, which is gone; restore it or move {name}")
-        known = ", ".join([*self._names(), *aliases]) or "none: nothing was registered here"
-        raise UserError(f"{self.home}: no version or alias {name!r}; known: {known}")
+        return moves.resolve(self.home, name, self._names(), self.aliases())
 
     def aliases(self) -> dict[str, str]:
         """The last target of each alias, in the order of `ALIASES`."""
-        last = {move.alias: move.target for move in self.history()}
-        return {alias: last[alias] for alias in ALIASES if alias in last}
+        return moves.standing(self.history())
 
     def move(self, alias: str, version: str, why: str) -> None:
         """One replacement of the history; a move to where the alias stands is none."""
-        if alias not in ALIASES:
-            raise UserError(f"no alias {alias!r}; known: {', '.join(ALIASES)}")
+        moves.check_alias(alias)
         with self._writing():
-            aliases, target = self.aliases(), self.resolve(version)
-            source = aliases.get(alias)
-            if source == target:
-                return
-            moves = [Move(alias, source, target, who(), now(), why)]
-            if alias == "champion" and source is not None:
-                reason = f"champion moved to {target}"
-                moves.append(Move("previous", aliases.get("previous"), source, who(), now(), reason))
-            self._write([*self.history(), *moves])
+            history, target = self.history(), self.resolve(version)
+            if added := moves.wished(moves.standing(history), alias, target, who(), now(), why):
+                self._write([*history, *added])
 
     def history(self) -> list[Move]:
         """Every move; an unreadable line is an error that names it, never skipped."""
         file = self.home / HISTORY
-        moves: list[Move] = []
+        found: list[Move] = []
         try:
-            lines = file.read_text(encoding="utf-8").splitlines()
+            lines = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")  # a reason may hold other line ends
         except FileNotFoundError:
-            return moves
+            return found
         for number, line in enumerate(lines, 1):
             try:
-                moves.append(Move.parse(json.loads(line)))
+                found.append(Move.parse(json.loads(line)))
             except (ValueError, TypeError, AttributeError, UserError):
                 raise UserError(f"{file}: line {number} is damaged; restore the file from a backup") from None
-        return moves
+        return found
 
     def versions(self) -> list[Version]:
         """Every version's record."""
@@ -152,8 +135,8 @@ class LocalRegistry:
         except (OSError, ValueError, TypeError):
             raise UserError(f"{file}: missing or damaged; restore version {name} from a backup") from None
 
-    def _write(self, moves: list[Move]) -> None:
-        lines = [json.dumps(move.line(), ensure_ascii=False) for move in moves]
+    def _write(self, history: list[Move]) -> None:
+        lines = [json.dumps(move.line(), ensure_ascii=False) for move in history]
         replace_text(self.home / HISTORY, "".join(f"{line}\n" for line in lines))
 
 

@@ -1,10 +1,10 @@
 """``python -m graphmill.rollout``: bring a version into production in watched steps, or take it back."""
 
 import argparse
-import logging
+import signal
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,31 +16,43 @@ from graphmill.deploy.params import Params as Deploy
 from graphmill.errors import UserError
 from graphmill.params import load
 from graphmill.progress import say
+from graphmill.rollout.live import log_warnings
 from graphmill.rollout.load import asked
-from graphmill.rollout.machine import judged, line
+from graphmill.rollout.machine import Look, judged, line
 from graphmill.rollout.params import Params
 from graphmill.rollout.run import Rollout
 from graphmill.rollout.target import Unreachable
 
+LOOKS = 10
+"""Looks at a step that is made short."""
 INTERRUPTED = "the rollout stays where it stands: `resume` goes on with it, `rollback` ends it"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status is 0, 1 after a rollback, 2 for the user's mistake."""
     given = _parser().parse_args(arguments)
-    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
+    log_warnings()
+    before = signal.signal(signal.SIGTERM, _terminated)
     try:
         sections = load(given.params)
         params = _hurried(Params.parse(sections["rollout"], "rollout"), given.minutes)
         deploy = Deploy.parse(sections["deploy"], "deploy")
-        status: int = given.command(Rollout(params, deploy, given.graph, given.port), params, given)
+        with closing(Rollout(params, deploy, given.graph, given.port)) as rollout:
+            status: int = given.command(rollout, params, given)
     except (UserError, Unreachable) as error:
         print(f"rollout: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         print(f"rollout: {INTERRUPTED}", file=sys.stderr)
-        return 130
+        return 143 if interrupt.args else 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return status
+
+
+def _terminated(number: int, frame: object) -> None:
+    """SIGTERM ends a watcher as Ctrl-C does."""
+    raise KeyboardInterrupt(number)
 
 
 def start(rollout: Rollout, params: Params, given: argparse.Namespace) -> int:
@@ -61,8 +73,13 @@ def status(rollout: Rollout, params: Params, given: argparse.Namespace) -> int:
         print("no rollout was begun here")
         return 0
     print(line(state, params))
-    found = rollout.machine.look(state)
-    print(f"the candidate judged {judged(found.seen)} requests since {_moment(state.began)}\n")
+    try:
+        found = rollout.machine.look(state)
+    except Unreachable as error:
+        print(f"the guards see nothing: {error}\n")
+        found = Look()
+    else:
+        print(f"the candidate judged {judged(found.seen)} requests since {_moment(state.began)}\n")
     table = _table("guard", "", "candidate", "bound", "what it says")
     for verdict in found.verdicts:
         word = "BROKEN" if verdict.broken else "holds" if verdict.evidence else "nothing seen"
@@ -99,7 +116,8 @@ def _hurried(params: Params, minutes: float | None) -> Params:
     if minutes is None:
         return params
     steps = tuple(step.model_copy(update={"minutes": minutes}) for step in params.steps)
-    return params.model_copy(update={"steps": steps})
+    poll = min(params.poll_seconds, max(minutes * 60 / LOOKS, 0.2))
+    return params.model_copy(update={"steps": steps, "poll_seconds": poll})
 
 
 def _moment(seconds: float) -> str:
@@ -131,12 +149,19 @@ def _parser() -> argparse.ArgumentParser:
     first.add_argument("--again", action="store_true", help="also a version that was rolled back before")
     second = _command(commands, "resume", resume)
     for command in (first, second):
-        command.add_argument("--rate", type=float, help="local: ask so many questions a second, where nobody else does")
+        command.add_argument("--rate", type=_positive, help="local: ask so many questions a second")
     _command(commands, "status", status)
     back = _command(commands, "rollback", rollback)
     back.add_argument("--why", required=True, help="the reason; it goes into the log")
     _command(commands, "stop", stop)
     return parser
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < 1e6:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, not {text}")
+    return number
 
 
 def _command(commands: Any, name: str, work: Any) -> argparse.ArgumentParser:
@@ -145,7 +170,7 @@ def _command(commands: Any, name: str, work: Any) -> argparse.ArgumentParser:
     command.add_argument("--params", type=Path, default=Path("params.yaml"), help="parameters (params.yaml)")
     command.add_argument("--graph", type=Path, help="folder above graph/ and features/ that is served")
     command.add_argument("--port", type=int, default=8080, help="local: port of the front (8080)")
-    command.add_argument("--minutes", type=float, help="minutes of every step, to try a rollout out")
+    command.add_argument("--minutes", type=_positive, help="minutes of every step, to try a rollout out")
     command.set_defaults(command=work)
     return command
 

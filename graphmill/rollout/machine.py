@@ -51,6 +51,7 @@ class Machine:
         self._params, self._home, self._target, self._source, self._store = params, home, target, source, store
         self._clock, self._say = clock, say
         self._found = Look()
+        self._unwritten: State | None = None
 
     def state(self) -> State | None:
         """The newest state of this place and of the target; None before the first rollout.
@@ -60,7 +61,8 @@ class Machine:
             Unreachable: when the target does not answer.
         """
         kept = self._target.saved()
-        return newest(self._store.read(), None if kept is None else State.parse(kept, "the service's annotation"))
+        there = None if kept is None else State.parse(kept, "the service's annotation")
+        return newest(self._store.read(), there, self._unwritten)
 
     def begin(self, state: State) -> State:
         """Write the first state of a rollout.
@@ -89,8 +91,19 @@ class Machine:
         return state if due is None else due(state)
 
     def roll_back(self, state: State, reason: str) -> State:
-        """Write that it is to be rolled back; the next tick does it."""
+        """Write that it is to be rolled back; the next tick does it, also when it could not be written."""
         return self._keep(state.to("rolling_back", self._clock(), reason=reason))
+
+    def progress(self, state: State) -> str:
+        """How far the step is, and what the guards see."""
+        step, seen = self._step(state), self._found
+        share = "shadow" if step.traffic == 0 else f"{step.traffic} %"
+        if state.phase != "watching":
+            return f"{state.candidate.version}: {'to ' + share if state.phase == 'moving' else 'rolling back'}"
+        minutes, requests = (self._clock() - state.since) / MINUTE, judged(seen.seen) - state.judged
+        measured = [f"{one.name} {one.value:.3f}" for one in seen.verdicts if one.value is not None]
+        passed = f"{minutes:.1f} of {step.minutes:g} min, {requests} of {step.requests} requests"
+        return "; ".join((f"{state.candidate.version}: {share}, {passed}", *measured))
 
     def _move(self, state: State) -> State:
         """Let the target carry out the step's traffic."""
@@ -131,8 +144,7 @@ class Machine:
             return self._keep(state.to("moving", now, heard=now))
         state = replace(state, heard=now)
         if now - state.since < step.minutes * MINUTE or judged(found.seen) - state.judged < step.requests:
-            self._store.write(state)
-            return state
+            return self._beat(state)
         return self._go_on(state)
 
     def _go_on(self, state: State) -> State:
@@ -169,14 +181,18 @@ class Machine:
     def _observed(self, state: State) -> Look | None:
         try:
             self._found = self.look(state)
-        except Unreachable as error:
+        except (Unreachable, UserError) as error:  # what cannot be read is as good as silent
             LOG.warning("the guards' sources do not answer: %s", error)
             return None
         return self._found
 
     def _gone(self, state: State) -> str:
         """A version that was deleted, or replaced, under the rollout."""
-        there = {version.name: version.digest for version in self._home.versions()}
+        try:
+            there = {version.name: version.digest for version in self._home.versions()}
+        except UserError as error:  # a registry that is away for a while has deleted nothing
+            LOG.warning("%s", error)
+            return ""
         for revision in (state.candidate, state.champion):
             if there.get(revision.version) != revision.digest:
                 return f"{revision.version} was deleted from the registry"
@@ -194,11 +210,37 @@ class Machine:
         return ""
 
     def _keep(self, state: State) -> State:
-        """Write a change: beside the service first, for it is what another machine reads."""
-        self._target.save(state.text())
-        self._store.write(state)
-        self._store.tell(state, asdict(self._found))
+        """Write a change: beside the service first, for it is what another machine reads.
+
+        Where another watcher was faster, nothing is written, and its state is the one. A rollback that cannot be
+        written, for want of room or of rights, is carried out all the same.
+        """
+        there = self.state()
+        if there is not None and there.began == state.began and there.sequence >= state.sequence:
+            return there
+        try:
+            self._target.save(state.text())
+            self._store.write(state)
+            self._store.tell(state, asdict(self._found))
+        except (UserError, Unreachable) as error:
+            if state.phase != "rolling_back":
+                raise
+            LOG.error("%s; it is rolled back all the same", error)
+            self._unwritten = state
+        else:
+            self._unwritten = None
         self._say(line(state, self._params))
+        return state
+
+    def _beat(self, state: State) -> State:
+        """Write that the guards were heard; that it cannot be written is no reason to stop watching."""
+        there = self._store.read()
+        if there is not None and there.began == state.began and there.sequence > state.sequence:
+            return there
+        try:
+            self._store.write(state)
+        except UserError as error:
+            LOG.warning("%s", error)
         return state
 
 

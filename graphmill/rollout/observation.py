@@ -11,12 +11,12 @@ class Seen:
 
     requests: int = 0
     """Requests that it was asked, its failures among them; mirrored ones do not count."""
-    failures: int = 0
-    """Those that it did not answer, for a reason that is not the client's."""
+    failures: int | None = None
+    """Those that it did not answer, for a reason that is not the client's; None where a source cannot see them."""
     latency: Mapping[float, int] = field(default_factory=dict)
     """Requests by the upper bound in seconds of the step that their time fell into (``inf`` the last)."""
     scores: Mapping[float, int] = field(default_factory=dict)
-    """Answers by the upper bound of the step that their score fell into (1.0 the last)."""
+    """Answers by the upper bound of the step that their score fell into (1.0 the last); every step, also empty ones."""
     alarms: int = 0
     """Answers with a positive decision whose label is known by now."""
     true_alarms: int = 0

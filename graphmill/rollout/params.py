@@ -23,8 +23,8 @@ class Guards(Section):
 
     error_rate: float | None = Field(default=0.01, gt=0, lt=1)
     """Share of failed requests that it may have more than the champion."""
-    latency_ratio: float | None = Field(default=1.5, gt=1)
-    """Its 99th percentile of the time to answer may be so many times the champion's."""
+    latency_ratio: float | None = Field(default=1.4, gt=1)
+    """Its 99th percentile of the time to answer may be so many times the champion's; two steps of the histogram."""
     score_distance: float | None = Field(default=0.15, gt=0, lt=1)
     """Largest distance of its scores' distribution function from the champion's (Kolmogorov and Smirnov's)."""
     disagreement: float | None = Field(default=0.1, gt=0, lt=1)
@@ -40,6 +40,10 @@ class Params(Section):
 
     target: Literal["local", "knative", "standard"] = "local"
     """Where: two processes on this machine, or KServe in one of its two modes."""
+    context: str | None = None
+    """Context of the kubeconfig; null: the cluster that this runs in, else the kubeconfig's current one."""
+    shadow_share: float = Field(default=0.1, gt=0, le=1)
+    """Share of the champion's requests that are mirrored to the candidate."""
     steps: tuple[Step, ...] = (
         Step(traffic=0), Step(traffic=5), Step(traffic=25, minutes=30), Step(traffic=100, minutes=30),
     )  # fmt: skip

@@ -10,15 +10,20 @@ from graphmill.deploy.params import Params as Deploy
 from graphmill.errors import UserError
 from graphmill.progress import say
 from graphmill.registry import Registry, Version
-from graphmill.rollout import sources
+from graphmill.rollout import local, sources
 from graphmill.rollout.checks import check
+from graphmill.rollout.live import Line
+from graphmill.rollout.local import Local
 from graphmill.rollout.machine import Machine
 from graphmill.rollout.observation import Source
 from graphmill.rollout.params import Params
-from graphmill.rollout.state import State, Store
+from graphmill.rollout.state import ENDED, State, Store
 from graphmill.rollout.target import Revision, Target, Unreachable
 
 LOG = logging.getLogger(__name__)
+STOPPED = "stopped"
+"""Why a rollout was ended that says nothing about the candidate."""
+NEXT = "train another: change a number in params.yaml (`train.seed`, say), then `make repro`"
 
 
 class Rollout:
@@ -45,49 +50,91 @@ class Rollout:
             UserError: when one of them may not be rolled out, or another rollout has not ended.
         """
         if champion not in self.home.aliases() and champion == "champion":
-            raise UserError("there is no champion yet: the first version takes all of the traffic when it is deployed")
+            told = "there is no champion yet: the first version that passes its gates becomes it; run `make repro`"
+            raise UserError(told)
         stable, new = self.home.resolve(champion), check(self.home, candidate, self._graph)
         if stable == new.name:
-            raise UserError(f"{stable} is the champion already; train another: change params.yaml, then `dvc repro`")
+            raise UserError(f"{stable} is the champion already, and there is no other candidate; {NEXT}")
         self._refuse_again(new, again)
+        if isinstance(self.target, Local):
+            self.target.check()
         state = State(self._deploy.name, self._revision(stable), self._revision(new.name), began=time.time())
         with self.store.held():
             return self.machine.begin(state)
 
-    def follow(self) -> State:
+    def follow(self, insist: bool = False) -> State:
         """Look again and again until the rollout has ended.
 
+        An error of the first look is raised: the rollout stays where it stands. Later ones are told, and it is tried
+        again: a candidate that has traffic must not be left alone.
+
+        Args:
+            insist: do not wait for another watcher that hangs.
+
         Raises:
-            UserError: for what the user must mend; the rollout stays where it stands.
+            UserError: for what the user must mend.
         """
-        phase = None
-        while True:
-            try:
-                with self.store.held():
-                    state = self.machine.tick()
-            except Unreachable as error:
-                LOG.warning("%s; trying again", error)
-            else:
-                if state.ended:
-                    return state
-                if (state.phase, state.step) != phase:
-                    phase = (state.phase, state.step)
-                    continue  # what a change asks for is begun at once
-            time.sleep(self._params.poll_seconds)
+        seen, told = None, ""
+        with Line() as progress:
+            while True:
+                try:
+                    with self.store.held(insist):
+                        state = self.machine.tick()
+                except (UserError, Unreachable) as error:
+                    if seen is None and isinstance(error, UserError):
+                        raise
+                    told = _told_once(f"{error}; trying again", told)
+                else:
+                    if state.ended:
+                        return state
+                    progress.show(self.machine.progress(state))
+                    if (state.phase, state.step) != seen:
+                        seen = state.phase, state.step
+                        continue  # what a change asks for is begun at once
+                time.sleep(self._params.poll_seconds)
 
     def roll_back(self, why: str) -> State:
-        """End the rollout, or undo the last one.
+        """End the rollout, or undo the last one; at once, whoever else watches it.
 
         Raises:
             UserError: when there is nothing to roll back.
         """
-        with self.store.held():
+        with self.store.held(insist=True):
             state = self.machine.state()
             if state is None or state.phase == "rolled_back":
                 raise UserError(f"{self._deploy.name}: nothing to roll back")
             if state.phase != "rolling_back":
                 self.machine.roll_back(state, why)
-        return self.follow()
+        return self.follow(insist=True)
+
+    def url(self) -> str:
+        """Where the local front answers predictions.
+
+        Raises:
+            UserError: when the service is not on this machine.
+        """
+        return self._local("--rate asks the local front").url
+
+    def stop(self) -> None:
+        """End the processes on this machine; a rollout that has not ended is rolled back first.
+
+        Raises:
+            UserError: when the service is not on this machine.
+        """
+        local = self._local("`stop` ends the local processes")
+        state = self.machine.state()
+        if state is not None and not state.ended:
+            self.roll_back(STOPPED)
+        local.stop()
+
+    def close(self) -> None:
+        """Let go of what this process holds."""
+        self.target.close()
+
+    def _local(self, what: str) -> Local:
+        if not isinstance(self.target, Local):
+            raise UserError(f"{what}, and rollout.target is {self._params.target}")
+        return self.target
 
     def _revision(self, version: str) -> Revision:
         record = next(item for item in self.home.versions() if item.name == version)
@@ -98,21 +145,27 @@ class Rollout:
 
     def _refuse_again(self, candidate: Version, again: bool) -> None:
         """A version that was rolled back is bad until somebody says otherwise."""
-        for entry in reversed(self.store.log()):
-            if entry["phase"] == "rolled_back" and entry["candidate"]["digest"] == candidate.digest and not again:
-                told = f"{candidate.name} was rolled back at {entry['when']}: {entry['reason']}"
-                raise UserError(f"{told}; --again tries it once more")
+        ends = [entry for entry in self.store.log() if entry["candidate"]["digest"] == candidate.digest]
+        ends = [entry for entry in ends if entry["phase"] in ENDED and entry["reason"] != STOPPED]
+        if ends and ends[-1]["phase"] == "rolled_back" and not again:
+            told = f"{candidate.name} was rolled back at {ends[-1]['when']}: {ends[-1]['reason']}"
+            raise UserError(f"{told}; --again tries it once more, or {NEXT}")
+
+
+def _told_once(text: str, before: str) -> str:
+    """Warn, unless that was the last warning."""
+    if text != before:
+        LOG.warning("%s", text)
+    return text
 
 
 def _open(params: Params, deploy: Deploy, graph: Path | None, folder: Path, port: int) -> tuple[Target, Source]:
     """The target that the parameters name, and what its guards are told."""
     if params.target == "local":
-        from graphmill.rollout import local
-
         if graph is None:
             raise UserError("the local target needs --graph: the folder above graph/ and features/")
         target = local.open(params, deploy.name, folder, graph, port)
         return target, sources.join(target, params)
     from graphmill.rollout import cluster
 
-    return cluster.open(params.target, deploy.name, deploy.namespace), sources.open(params)
+    return cluster.open(params, deploy.name, deploy.namespace), sources.open(params)

@@ -5,20 +5,24 @@ the two does it twice, never not at all.
 """
 
 import json
+import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from graphmill.errors import UserError
-from graphmill.registry.storage import locked, replace_text
+from graphmill.registry.storage import PATIENCE, locked, replace_text
 from graphmill.rollout.target import Revision
 
 Phase = Literal["moving", "watching", "rolling_back", "promoted", "rolled_back"]
 ENDED: tuple[Phase, ...] = ("promoted", "rolled_back")
 LOG = "log.jsonl"
+HURRY = 5.0
+"""Seconds that a rollback waits for another watcher's look."""
+LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -115,15 +119,24 @@ class Store:
             stream.write(line + "\n")
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self, insist: bool = False) -> Iterator[None]:
         """Nobody else on this machine changes the state meanwhile.
+
+        Args:
+            insist: go on without, when it cannot be had in a few seconds: a watcher that hangs, or a full disk, must
+                not keep the traffic at a bad version.
 
         Raises:
             UserError: when somebody holds it for a minute.
         """
-        with self._writing():
-            self.folder.mkdir(parents=True, exist_ok=True)
-        with locked(self.folder / ".lock"):
+        with ExitStack() as stack:
+            try:
+                with self._writing():
+                    stack.enter_context(locked(self.folder / ".lock", HURRY if insist else PATIENCE))
+            except UserError as error:
+                if not insist:
+                    raise
+                LOGGER.warning("%s; going on all the same", error)
             yield
 
     @contextmanager

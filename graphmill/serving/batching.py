@@ -33,6 +33,9 @@ class Predictor(Protocol):
     def record(self, request: str, asked: Sequence[Instance], answers: Sequence[Answer], graph: GraphVersion) -> None:
         """Keep what was answered to a request, where that is wanted; never waits, never fails."""
 
+    def mirror(self, request: str, asked: Sequence[Instance], answers: Sequence[Answer]) -> None:
+        """Ask another version the same, where that is wanted; never waits, never fails."""
+
     def moment(self, at: int) -> str | int:
         """A moment as answers tell it: text, or a step."""
 

@@ -16,6 +16,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
+MIRRORED = "x-graphmill-shadow"
+"""Header of a request that another version mirrors; its value is ``1``."""
 _JSON: Header = (b"content-type", b"application/json")
 _IDENTIFIER = re.compile(rb"[\x21-\x7e]{1,128}")
 _PACKED = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
@@ -54,6 +56,11 @@ class Exchange:
         given = self.headers.get(b"x-request-id", b"")
         self.identifier = given.decode() if _IDENTIFIER.fullmatch(given) else secrets.token_hex(16)
         self._receive, self._send = receive, send
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether another version asks, which has answered its client already."""
+        return self.headers.get(MIRRORED.encode()) == b"1"
 
     def number(self, name: bytes) -> int | None:
         """A header that is a whole number; None when it is not there."""

@@ -70,6 +70,8 @@ class Front:
             return
         exchange = Exchange(scope, receive, send)
         protocol, handler = self._route(exchange)
+        if exchange.mirrored and protocol in ("v1", "v2"):
+            protocol = "shadow"
         metrics.REQUESTS[protocol].inc()
         try:
             reply = await handler(exchange)
@@ -112,7 +114,9 @@ class Front:
     async def _judge(self, exchange: Exchange, explain: bool) -> Reply:
         deadline = self._until(exchange)
         body = await exchange.body(self._limits.body)
-        reply: Reply = await self._model.answer(Predict(body, deadline, explain), exchange.identifier)
+        reply: Reply = await self._model.answer(
+            Predict(body, deadline, explain), exchange.identifier, exchange.mirrored
+        )
         return reply
 
     async def _infer(self, exchange: Exchange) -> Reply:
@@ -120,7 +124,7 @@ class Front:
         head = exchange.number(b"inference-header-content-length")
         body = await exchange.body(self._limits.body)
         call = Infer(body, deadline, exchange.identifier, head)
-        reply: Reply = await self._model.answer(call, exchange.identifier)
+        reply: Reply = await self._model.answer(call, exchange.identifier, exchange.mirrored)
         return reply
 
     def _until(self, exchange: Exchange) -> float:

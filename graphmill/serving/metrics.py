@@ -13,10 +13,18 @@ from prometheus_client.registry import Collector
 
 from graphmill.serving.failure import Kind
 
-PROTOCOLS = ("v1", "v2", "grpc", "admin", "state")
-"""Who asks: ``admin`` is the graph's keeper, ``state`` whoever asks for readiness and metadata."""
+PROTOCOLS = ("v1", "v2", "grpc", "shadow", "admin", "state")
+"""Who asks: ``shadow`` is another version that mirrors what it answered, whatever the protocol, ``admin`` the graph's
+keeper, ``state`` whoever asks for readiness and metadata."""
 _STAGES = ("decode", "queue", "sample", "gather", "network", "encode")
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+SECONDS_STEPS = tuple(
+    round(step * 10.0**decade, 7)
+    for decade in range(-4, 1)
+    for step in (1.0, 1.2, 1.5, 1.8, 2.2, 2.7, 3.3, 3.9, 4.7, 5.6, 6.8, 8.2)
+)[:53]
+"""Upper bounds of the steps that times to answer are counted by, 0.1 ms to 2.2 s. They are fine, for a rollout sees no
+more of a slower model than they let it: two of them are 1.42 to 1.5 times apart."""
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
@@ -69,7 +77,9 @@ REQUESTS = {protocol: _requests.labels(protocol) for protocol in PROTOCOLS}
 """Requests by protocol."""
 FAILURES = {(protocol, kind): _failures.labels(protocol, kind.label) for protocol in PROTOCOLS for kind in Kind}
 """Requests that were not answered, by protocol and kind."""
-SECONDS = Histograms("graphmill_request_seconds", "Seconds from request to answer", "protocol", PROTOCOLS, _SECONDS).of
+SECONDS = Histograms(
+    "graphmill_request_seconds", "Seconds from request to answer", "protocol", PROTOCOLS, SECONDS_STEPS
+).of
 """Time from request to answer, by protocol."""
 STAGE = Histograms("graphmill_stage_seconds", "Seconds of a stage of answering", "stage", _STAGES, _SECONDS).of
 """Time of a stage: ``STAGE["sample"].observe(seconds)``. The predictor reports sample, gather and network."""
@@ -99,3 +109,17 @@ DELTA_EDGES = Gauge("graphmill_delta_edges", "Edges of the live graph that the s
 """Size of what came after the snapshot: the predictor sets it."""
 DELTA_NODES = Gauge("graphmill_delta_nodes", "Nodes of the live graph that the snapshot does not have")
 """Size of what came after the snapshot: the predictor sets it."""
+MODEL = Gauge("graphmill_model", "1 for the model that is served, by the beginning of its digest", ["model"])
+"""Which model this is: the predictor sets it, and other metrics are joined with it."""
+COMPARED = Counter("graphmill_shadow_compared", "Mirrored requests that both models answered", ["candidate"])
+"""Mirrored requests that both models answered."""
+DISAGREED = Counter("graphmill_shadow_disagreed", "Those that the candidate decided otherwise", ["candidate"])
+"""Those that the candidate decided otherwise."""
+UNANSWERED = Counter("graphmill_shadow_failures", "Mirrored requests that the candidate did not answer", ["candidate"])
+"""Mirrored requests that the candidate did not answer."""
+SKIPPED = Counter(
+    "graphmill_shadow_skipped", "Requests drawn to be mirrored for which there was no room", ["candidate"]
+)
+"""Requests that were drawn to be mirrored, and for which there was no room."""
+SHADOW = (COMPARED, DISAGREED, UNANSWERED, SKIPPED)
+"""What is counted of mirrored requests, by the beginning of the candidate's digest."""

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from graphmill.serving import metrics
 from graphmill.serving.batching import Answered, Batcher, Predictor
+from graphmill.serving.exchange import MIRRORED
 from graphmill.serving.failure import Failure, Kind
 from graphmill.serving.framework import InferenceVerb, Model
 from graphmill.serving.instance import Instance, Options
@@ -85,15 +86,16 @@ class GraphModel(Model):
         """Raises `Failure` with the reason when questions cannot be answered."""
         _refuse(self.predictor.blocked())
 
-    async def answer(self, call: Call, request: str) -> Any:
-        """The encoded answer to a call; ``request`` is its id.
+    async def answer(self, call: Call, request: str, mirrored: bool = False) -> Any:
+        """The encoded answer to a call; ``request`` is its id, ``mirrored`` whether another version passed it on.
 
         Raises:
             Failure: when it is not answered.
         """
         self.check_open()
         verb = InferenceVerb.EXPLAIN if call.explain else InferenceVerb.PREDICT
-        response, _ = await self(call, {"x-request-id": request}, verb)
+        headers = {"x-request-id": request, MIRRORED: "1"} if mirrored else {"x-request-id": request}
+        response, _ = await self(call, headers, verb)
         return response
 
     def validate(self, payload: Any) -> Any:
@@ -111,9 +113,11 @@ class GraphModel(Model):
         """Wait for the request's turn and its answers."""
         call, asked = payload
         answered = await self._batcher.ask(asked.instances, asked.options, call.deadline)
-        self.predictor.record(
-            str((headers or {}).get("x-request-id", "")), asked.instances, answered.answers, answered.graph
-        )
+        headers = headers or {}
+        request = str(headers.get("x-request-id", ""))
+        self.predictor.record(request, asked.instances, answered.answers, answered.graph)
+        if not call.explain and MIRRORED not in headers:
+            self.predictor.mirror(request, asked.instances, answered.answers)
         return call, asked, answered
 
     async def explain(self, payload: tuple[Call, Asked], headers: Any = None) -> tuple[Call, Asked, Answered]:

@@ -24,6 +24,7 @@ from graphmill.serving.log import Log, NotNow
 from graphmill.serving.record import Record
 from graphmill.serving.served import Served, load
 from graphmill.serving.settings import Settings
+from graphmill.serving.shadow import Shadow
 from graphmill.serving.source import find
 from graphmill.serving.stream import Stream, ended
 
@@ -49,6 +50,7 @@ class LivePredictor:
         self._log: Log | None = None
         self._stream: Stream | None = None
         self._record: Record | None = None
+        self._shadow: Shadow | None = None
         self._tasks: list[asyncio.Task[Any]] = []
         self._trouble: str | None = "the graph is being loaded"
         self._changing = asyncio.Lock()
@@ -249,19 +251,27 @@ class LivePredictor:
             self._stream = Stream(settings.stream, settings.stream_name, settings.stream_group)
             metrics.REFUSED.set_function(partial(getattr, self._stream, "refused"))
             self._tasks.append(asyncio.create_task(self._stream.run(self._from_stream)))
-        if settings.prediction_log is not None:
-            node = self._ready().live.graph.task.node
-            self._record = Record(
-                settings.prediction_log, settings.prediction_share, node, self._model.artifact.digest[:16]
-            )
-            metrics.LOST.set_function(partial(getattr, self._record, "dropped"))
-            self._record.start()
+        await self._start_logs()
         self._tasks.append(asyncio.create_task(self._watch()))
         if settings.hidden is not None:
             self._tasks.append(asyncio.create_task(self._renew()))
         if settings.insecure_local:  # a person at a laptop
             lines = "\n\n".join(curls(self._ready().live, self.name, settings.http_port))
             say(f"{self.name} {self.version} is ready; ask it from another shell:\n\n{lines}\n")
+
+    async def _start_logs(self) -> None:
+        """What is told of the answers: which model gave them, each of them, and what a candidate says to the same."""
+        settings = self._settings
+        node, digest = self._ready().live.graph.task.node, self._model.artifact.digest[:16]
+        metrics.MODEL.clear()
+        metrics.MODEL.labels(digest).set(1)
+        if settings.prediction_log is not None:
+            self._record = Record(settings.prediction_log, settings.prediction_share, node, digest)
+            metrics.LOST.set_function(partial(getattr, self._record, "dropped"))
+            self._record.start()
+        if settings.shadow is not None:
+            self._shadow = Shadow(settings.shadow, digest, node, settings.prediction_log)
+            await self._shadow.start()
 
     async def _from_stream(self, events: list[dict[str, Any]]) -> dict[int, str]:
         """Make what the stream brings durable and visible; why others are refused, by their index."""
@@ -275,10 +285,17 @@ class LivePredictor:
         if self._record is not None:
             self._record.offer(request, asked, answers, graph)
 
+    def mirror(self, request: str, asked: Sequence[Instance], answers: Sequence[Answer]) -> None:
+        """Ask the candidate the same, where there is one."""
+        if self._shadow is not None:
+            self._shadow.offer(request, asked, answers)
+
     async def stop(self) -> None:
         """Finish what is on its way, and close."""
         for task in self._tasks:
             await ended(task)
+        if self._shadow is not None:
+            await self._shadow.stop()
         if self._record is not None:
             await self._record.stop()
         if self._log is not None:

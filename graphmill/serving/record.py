@@ -1,4 +1,4 @@
-"""The prediction log: what was answered is written or posted behind the answers, never in a request's way."""
+"""Logs of what was answered: rows are written or posted behind the answers, never in a request's way."""
 
 import asyncio
 import contextlib
@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import orjson
 
+from graphmill.serving.drawn import drawn
 from graphmill.serving.instance import Answer, GraphVersion, Instance
-from graphmill.serving.sinks import Row, sink
+from graphmill.serving.sinks import PREDICTIONS, Layout, Row, sink
 
 _LOG = logging.getLogger(__name__)
 QUEUE = 100_000
@@ -23,14 +24,12 @@ KEEP = 10 * 1024**3
 """Bytes that are kept in a folder."""
 
 
-class Record:
+class Rows:
     """Takes rows in at once and has them written in a thread of its own.
 
     Args:
         target: a folder, or a URL that takes CloudEvents.
-        share: share of the requests that are recorded, chosen by their id.
-        node: the task's node type.
-        model: the beginning of the model's digest.
+        layout: of the rows.
         keep: bytes that are kept in a folder.
 
     Raises:
@@ -40,9 +39,8 @@ class Record:
         dropped: rows lost since the start: the target was slower than the answers, or could not be written.
     """
 
-    def __init__(self, target: str, share: float, node: str, model: str, keep: int = KEEP) -> None:
-        self._sink = sink(target, keep)
-        self._share, self._node, self._model = share, node, model
+    def __init__(self, target: str, layout: Layout, keep: int = KEEP) -> None:
+        self._sink, self._layout = sink(target, keep, layout), layout
         self._rows: list[Row] = []
         self._thread = ThreadPoolExecutor(1, "record")
         self._task: asyncio.Task[None] | None = None
@@ -54,19 +52,12 @@ class Record:
         """Begin to write what comes."""
         self._task = asyncio.create_task(self._run())
 
-    def offer(self, request: str, asked: Sequence[Instance], answers: Sequence[Answer], graph: GraphVersion) -> None:
-        """Record the answers to a request; never waits, never fails. A request without an id is given one."""
-        try:
-            request = request or uuid.uuid4().hex
-            if not _chosen(request, self._share):
-                return
-            if self._stopping or len(self._rows) + len(answers) > QUEUE:
-                self.dropped += len(answers)
-                return
-            self._rows += self._rows_of(request, asked, answers, graph)
-        except Exception:  # an answer is worth more than its record
-            _LOG.exception("answers cannot be recorded")
-            self.dropped += len(answers)
+    def add(self, rows: list[Row]) -> None:
+        """Have rows written, or count them as lost; never waits."""
+        if self._stopping or len(self._rows) + len(rows) > QUEUE:
+            self.dropped += len(rows)
+            return
+        self._rows += rows
         if len(self._rows) >= ROWS:
             self._filled.set()
 
@@ -78,16 +69,6 @@ class Record:
             await self._task
         self._thread.shutdown()
         self._sink.close()
-
-    def _rows_of(
-        self, request: str, asked: Sequence[Instance], answers: Sequence[Answer], graph: GraphVersion
-    ) -> list[Row]:
-        now = time.time()
-        return [
-            (request, self._node, one.id, int(one.at), now, float(one.score), bool(one.decision), bool(one.known),
-             self._model, graph.snapshot, int(graph.offset), digest(instance))
-            for instance, one in zip(asked, answers, strict=True)
-        ]  # fmt: skip
 
     async def _run(self) -> None:
         while not self._stopping or self._rows:
@@ -110,17 +91,51 @@ class Record:
             try:
                 self._sink.write(part)
             except Exception as error:  # whatever it is, those behind it wait for the next time
-                _LOG.error("%d predictions could not be recorded: %s", len(part), error)
+                _LOG.error("%d %s could not be recorded: %s", len(part), self._layout.name, error)
                 return len(part), rows[first + len(part) :]
         return 0, []
+
+
+class Record(Rows):
+    """The prediction log.
+
+    Args:
+        target: a folder, or a URL that takes CloudEvents.
+        share: share of the requests that are recorded, chosen by their id.
+        node: the task's node type.
+        model: the beginning of the model's digest.
+        keep: bytes that are kept in a folder.
+
+    Raises:
+        UserError: when the target is none.
+    """
+
+    def __init__(self, target: str, share: float, node: str, model: str, keep: int = KEEP) -> None:
+        super().__init__(target, PREDICTIONS, keep)
+        self._share, self._node, self._model = share, node, model
+
+    def offer(self, request: str, asked: Sequence[Instance], answers: Sequence[Answer], graph: GraphVersion) -> None:
+        """Record the answers to a request; never waits, never fails. A request without an id is given one."""
+        try:
+            request = request or uuid.uuid4().hex
+            if drawn(request, self._share):
+                self.add(self._rows_of(request, asked, answers, graph))
+        except Exception:  # an answer is worth more than its record
+            _LOG.exception("answers cannot be recorded")
+            self.dropped += len(answers)
+
+    def _rows_of(
+        self, request: str, asked: Sequence[Instance], answers: Sequence[Answer], graph: GraphVersion
+    ) -> list[Row]:
+        now = time.time()
+        return [
+            (request, self._node, one.id, int(one.at), now, float(one.score), bool(one.decision), bool(one.known),
+             self._model, graph.snapshot, int(graph.offset), digest(instance))
+            for instance, one in zip(asked, answers, strict=True)
+        ]  # fmt: skip
 
 
 def digest(instance: Instance) -> str:
     """SHA-256 of what was asked, as JSON with sorted keys."""
     content = orjson.dumps(instance.model_dump(exclude_defaults=True), option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(content).hexdigest()
-
-
-def _chosen(request: str, share: float) -> bool:
-    """The same for the same request, on every replica."""
-    return share >= 1 or int.from_bytes(hashlib.blake2b(request.encode(), digest_size=4).digest()) < share * 2**32

@@ -12,6 +12,7 @@ import grpc
 from graphmill import __version__
 from graphmill.errors import UserError
 from graphmill.serving import inference, metrics
+from graphmill.serving.exchange import MIRRORED
 from graphmill.serving.failure import Failure, Kind
 from graphmill.serving.framework import GRPCServer, messages, stubs
 from graphmill.serving.model import GraphModel, deadline_after
@@ -31,14 +32,23 @@ def _told(method: Method) -> Method:
         try:
             return await method(service, request, context)
         except Failure as failure:
-            metrics.FAILURES["grpc", failure.kind].inc()
+            metrics.FAILURES[_protocol(context), failure.kind].inc()
             await context.abort(grpc.StatusCode[failure.kind.code], failure.reason)
         except Exception:
             _LOG.exception("a remote call: an error")
-            metrics.FAILURES["grpc", Kind.INTERNAL].inc()
+            metrics.FAILURES[_protocol(context), Kind.INTERNAL].inc()
             await context.abort(grpc.StatusCode.INTERNAL, "an error of the server; its log has the details")
 
     return answer
+
+
+def _metadata(context: Any) -> dict[str, Any]:
+    return dict(context.invocation_metadata() or ())
+
+
+def _protocol(context: Any) -> str:
+    """What a call counts as."""
+    return "shadow" if _metadata(context).get(MIRRORED) == "1" else "grpc"
 
 
 class Service(stubs.GRPCInferenceServiceServicer):
@@ -93,8 +103,9 @@ class Service(stubs.GRPCInferenceServiceServicer):
     async def ModelInfer(self, request: Any, context: Any) -> Any:
         """Judge the instances."""
         begun = asyncio.get_running_loop().time()
-        metrics.REQUESTS["grpc"].inc()
-        given = dict(context.invocation_metadata() or ()).get("x-request-id", "")
+        protocol = _protocol(context)
+        metrics.REQUESTS[protocol].inc()
+        given = _metadata(context).get("x-request-id", "")
         identifier = (
             given if 0 < len(given) <= 128 and given.isascii() and given.isprintable() else secrets.token_hex(16)
         )
@@ -102,8 +113,8 @@ class Service(stubs.GRPCInferenceServiceServicer):
         self._named(request.model_name, request.model_version)
         left = context.time_remaining()
         deadline = deadline_after(self._deadline if left is None else left * 1000, self._deadline)
-        response = await self._model.answer(Infer(request, deadline, identifier), identifier)
-        metrics.SECONDS["grpc"].observe(asyncio.get_running_loop().time() - begun)
+        response = await self._model.answer(Infer(request, deadline, identifier), identifier, protocol == "shadow")
+        metrics.SECONDS[protocol].observe(asyncio.get_running_loop().time() - begun)
         return response
 
 

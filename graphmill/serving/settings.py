@@ -99,6 +99,8 @@ class Settings(Section):
     """Folder or URL that answers are logged to."""
     prediction_share: float = Field(default=1.0, ge=0, le=1)
     """Share of the answers that are logged."""
+    shadow: Path | None = None
+    """File that names a candidate that a share of the answered requests is mirrored to; it may change at any time."""
     access_log: bool = False
     """One line a request; costs about a third of a small request's time."""
     latency_log: bool = False

@@ -5,6 +5,7 @@ import logging
 import os
 import time
 import uuid
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,19 +19,35 @@ import pyarrow.parquet as pq
 from graphmill.errors import UserError
 
 _LOG = logging.getLogger(__name__)
-SCHEMA = pa.schema({
-    "request": pa.string(), "node": pa.string(), "key": pa.string(), "time": pa.int64(), "answered_at": pa.float64(),
-    "score": pa.float64(), "decision": pa.bool_(), "known": pa.bool_(), "model": pa.string(), "snapshot": pa.string(),
-    "offset": pa.int64(), "input": pa.string(),
-})  # fmt: skip
-"""One row an answer. ``time``: the moment judged, in the schema's clock; ``answered_at``: seconds since 1970;
-``input``: SHA-256 of the instance."""
-EVENT_TYPE = "io.graphmill.prediction"
 TRIES = 3
 ABANDONED = 3600.0
 """Seconds after which an unfinished file is a dead writer's."""
 
 Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What rows of one kind are: the beginning of their files' names, their columns, their type as CloudEvents."""
+
+    name: str
+    schema: pa.Schema
+    event: str
+
+
+PREDICTIONS = Layout("predictions", pa.schema({
+    "request": pa.string(), "node": pa.string(), "key": pa.string(), "time": pa.int64(), "answered_at": pa.float64(),
+    "score": pa.float64(), "decision": pa.bool_(), "known": pa.bool_(), "model": pa.string(), "snapshot": pa.string(),
+    "offset": pa.int64(), "input": pa.string(),
+}), "io.graphmill.prediction")  # fmt: skip
+"""One row an answer. ``time``: the moment judged, in the schema's clock; ``answered_at``: seconds since 1970;
+``input``: SHA-256 of the instance."""
+COMPARISONS = Layout("comparisons", pa.schema({
+    "request": pa.string(), "node": pa.string(), "key": pa.string(), "time": pa.int64(), "answered_at": pa.float64(),
+    "champion": pa.string(), "candidate": pa.string(), "champion_score": pa.float64(), "champion_decision": pa.bool_(),
+    "candidate_score": pa.float64(), "candidate_decision": pa.bool_(), "failure": pa.string(),
+}), "io.graphmill.comparison")  # fmt: skip
+"""One row an instance that two models were asked about; ``failure`` says why the candidate did not answer."""
 
 
 class Sink(Protocol):
@@ -46,17 +63,17 @@ class Sink(Protocol):
         """No more rows come."""
 
 
-def sink(target: str, keep: int) -> Sink:
+def sink(target: str, keep: int, layout: Layout) -> Sink:
     """The sink that a folder or a URL means.
 
     Raises:
         UserError: when there is none, or the folder cannot be made.
     """
     if "://" not in target:
-        return Files(Path(target), keep)
+        return Files(Path(target), keep, layout)
     if urlsplit(target).scheme not in ("http", "https"):
         raise UserError(f"prediction_log: {target}: give a folder, or a URL of http or https")
-    return Posted(target)
+    return Posted(target, layout)
 
 
 class Files:
@@ -64,18 +81,19 @@ class Files:
 
     Args:
         folder: made when it is missing.
-        keep: bytes that are kept; the oldest files go.
+        keep: bytes of this layout that are kept; the oldest files go.
+        layout: of the rows.
     """
 
     most = 50_000
 
-    def __init__(self, folder: Path, keep: int) -> None:
-        self._folder, self._keep, self._number = folder, keep, 0
+    def __init__(self, folder: Path, keep: int, layout: Layout = PREDICTIONS) -> None:
+        self._folder, self._keep, self._layout, self._number = folder, keep, layout, 0
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"prediction_log: {folder}: {error.strerror}") from None
-        for partial in folder.glob(".predictions-*.partial"):
+        for partial in folder.glob(f".{layout.name}-*.partial"):
             with contextlib.suppress(OSError):
                 if time.time() - partial.stat().st_mtime > ABANDONED:
                     partial.unlink()
@@ -83,13 +101,13 @@ class Files:
     def write(self, rows: list[Row]) -> None:
         """Write one file."""
         columns = list(zip(*rows, strict=True))
-        arrays = [pa.array(column, kind) for column, kind in zip(columns, SCHEMA.types, strict=True)]
+        arrays = [pa.array(column, kind) for column, kind in zip(columns, self._layout.schema.types, strict=True)]
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-        file = self._folder / f"predictions-{stamp}-{os.getpid()}-{self._number}.parquet"
+        file = self._folder / f"{self._layout.name}-{stamp}-{os.getpid()}-{self._number}.parquet"
         partial = file.with_name(f".{file.name}.partial")
         try:
             with partial.open("wb") as output:
-                pq.write_table(pa.table(arrays, SCHEMA), output, compression="zstd")
+                pq.write_table(pa.table(arrays, self._layout.schema), output, compression="zstd")
                 output.flush()
                 os.fsync(output.fileno())
             partial.rename(file)
@@ -105,7 +123,7 @@ class Files:
     def _tidy(self) -> None:
         """Delete the oldest files beyond what is kept, never the newest."""
         try:
-            sizes = {file: file.stat().st_size for file in sorted(self._folder.glob("predictions-*.parquet"))}
+            sizes = {file: file.stat().st_size for file in sorted(self._folder.glob(f"{self._layout.name}-*.parquet"))}
             surplus = sum(sizes.values()) - self._keep
             for file in list(sizes)[:-1]:
                 if surplus <= 0:
@@ -113,7 +131,7 @@ class Files:
                 file.unlink(missing_ok=True)
                 surplus -= sizes[file]
         except OSError as error:  # another server tidies too; what was written stays
-            _LOG.warning("%s: old predictions cannot be deleted: %s", self._folder, error)
+            _LOG.warning("%s: old %s cannot be deleted: %s", self._folder, self._layout.name, error)
 
 
 class Posted:
@@ -121,16 +139,16 @@ class Posted:
 
     most = 1_000
 
-    def __init__(self, url: str) -> None:
-        self._url, self._client = url, httpx.Client(timeout=5)
+    def __init__(self, url: str, layout: Layout) -> None:
+        self._url, self._layout, self._client = url, layout, httpx.Client(timeout=5)
 
     def write(self, rows: list[Row]) -> None:
         """Post rows; tried again where that may help, under the same id."""
         headers = {
-            "ce-specversion": "1.0", "ce-type": EVENT_TYPE, "ce-source": "graphmill/serving", "ce-id": uuid.uuid4().hex,
-            "ce-time": datetime.now(UTC).isoformat(), "content-type": "application/json",
+            "ce-specversion": "1.0", "ce-type": self._layout.event, "ce-source": "graphmill/serving",
+            "ce-id": uuid.uuid4().hex, "ce-time": datetime.now(UTC).isoformat(), "content-type": "application/json",
         }  # fmt: skip
-        body = orjson.dumps([dict(zip(SCHEMA.names, row, strict=True)) for row in rows])
+        body = orjson.dumps([dict(zip(self._layout.schema.names, row, strict=True)) for row in rows])
         for left in reversed(range(TRIES)):
             try:
                 self._client.post(self._url, content=body, headers=headers).raise_for_status()

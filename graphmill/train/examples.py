@@ -4,11 +4,30 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from graphmill.artifact import digest_of
+
 
 def part(examples: pd.DataFrame, split: int, name: str) -> pd.DataFrame:
     """The labelled examples of one part of a split."""
     chosen = examples[(examples[f"split_{split}"] == name) & examples["label"].notna()]
     return chosen.reset_index(drop=True)
+
+
+def learned(examples: pd.DataFrame, split: int) -> dict[str, str | int]:
+    """What a split's models learn from, the validation part included: how much, from when, until when, and a digest.
+
+    Two models of the same digest learned from the same examples of the same nodes.
+    """
+    chosen = examples[examples[f"split_{split}"].isin(["train", "validation"]) & examples["label"].notna()]
+    node, time = (chosen[name].to_numpy(np.int64) for name in ("node", "time"))
+    content = node.astype("<i8").tobytes() + time.astype("<i8").tobytes()
+    return {
+        "count": len(chosen),
+        "positives": int(chosen["label"].sum()),
+        "first": int(time.min()),
+        "until": int(time.max()),
+        "examples": digest_of(content),
+    }
 
 
 def labels(examples: pd.DataFrame) -> NDArray[np.float32]:

@@ -19,7 +19,7 @@ from graphmill.model import split_folder
 from graphmill.progress import say
 from graphmill.train import calibration, controls, loop
 from graphmill.train.checkpoint import Checkpoints
-from graphmill.train.examples import labels, part
+from graphmill.train.examples import labels, learned, part
 from graphmill.train.export import export
 from graphmill.train.params import Params
 from graphmill.train.winner import choose
@@ -58,6 +58,7 @@ def run(graph: str | Path, features: str | Path, model: str | Path, params: Para
             "parameters": params.canonical(),
             "architecture": results[0]["architecture"],
             "relations": list(network_graph.relations),
+            "learned": [learned(found.examples, split) for split in range(found.split_count)],
             "validation": validation,
             "calibration": {name: [list(result[name]["calibration"]) for result in results] for name in names},
             "threshold": {name: [result[name]["threshold"] for result in results] for name in names},

@@ -12,6 +12,9 @@ from graphmill.serving.gathered import Engine, Gathered
 
 Feed = dict[str, NDArray[np.float32] | NDArray[np.int64]]
 ERROR = 3
+CPU = "CPUExecutionProvider"
+CUDA = ("CUDAExecutionProvider", {"use_tf32": "0"})
+"""With the GPU's shortened multiplication answers would differ in the third digit."""
 
 
 class OnnxEngine(Engine):
@@ -31,7 +34,7 @@ class OnnxEngine(Engine):
         options.log_severity_level = ERROR
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(str(file), options, providers=_providers())
         except Exception as error:  # the runtime has an exception of its own for each reason
             raise UserError(f"{file}: cannot be served: {error}; train the model again") from None
         self._names = [item.name for item in self._session.get_inputs()]
@@ -54,6 +57,11 @@ class OnnxEngine(Engine):
             feed[f"source.{name}"] = row.astype(np.int64)
             feed[f"target.{name}"] = np.repeat(np.arange(len(pointer) - 1), np.diff(pointer))
         return feed
+
+
+def _providers() -> list[str | tuple[str, dict[str, str]]]:
+    """A GPU where the runtime that is installed has one to offer."""
+    return [CUDA, CPU] if CUDA[0] in onnxruntime.get_available_providers() else [CPU]
 
 
 def load(model: Model, split: int) -> OnnxEngine:
