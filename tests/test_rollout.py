@@ -72,7 +72,7 @@ class FakeTarget:
             self._set(there=True, traffic=0)
 
     def traffic(self, percent: int) -> None:
-        assert self.world.there and 0 <= percent < 100
+        assert self.world.there and 0 <= percent <= 100
         self.world.call(f"traffic {percent}")
         self._set(traffic=percent)
 
@@ -175,10 +175,10 @@ def test_a_good_model_goes_through_every_step(tmp_path):
     world = World(delay=2)
     assert drive(world, tmp_path).phase == "promoted"
     steps = [(phase, step) for step in range(4) for phase in ("moving", "watching")]
-    assert phases(tmp_path) == [*steps, ("promoted", 3)]
+    assert phases(tmp_path) == [*steps, ("promoting", 3), ("promoted", 3)]
     assert (world.champion, world.traffic, world.promoted) == ("v1", 100, True)
     set_to = [call for call in world.calls if call.startswith(("traffic", "promote"))]
-    assert list(dict.fromkeys(set_to)) == ["traffic 5", "traffic 25", "promote"]
+    assert list(dict.fromkeys(set_to)) == ["traffic 5", "traffic 25", "traffic 100", "promote"]
     assert json.loads(world.annotation)["phase"] == "promoted"
 
 
