@@ -63,7 +63,7 @@ serve: install ## Serve the local champion over the sample's live graph on port 
 	python -m graphmill.serving --model champion --graph artifacts --state artifacts/serving --insecure_local
 
 rollout: install ## Bring the registry's candidate into production on this machine: two predictors, a front on port 8080, short steps
-	python -m graphmill.rollout start --graph artifacts --rate 50 --minutes 0.5
+	python -m graphmill.rollout start --rate 50 --minutes 0.5
 
 wandb-sync: install ## Send the W&B runs that were recorded without a key or a network
 	python -m graphmill.tracking sync
