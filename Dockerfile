@@ -62,6 +62,9 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates git libgomp1 \
     && rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log /var/cache/ldconfig/aux-cache
 COPY --from=stage-packages /opt/graphmill /opt/graphmill
+# what `deploy` makes a release of
+COPY manifests /opt/graphmill/manifests
+ENV GRAPHMILL_MANIFESTS=/opt/graphmill/manifests
 ARG BASE
 ARG GRAPHMILL_VERSION=0
 ARG GRAPHMILL_REVISION=""

@@ -76,11 +76,11 @@ def test_what_is_copied_is_there_and_is_sent():
         if line.startswith("COPY ") and "--from" not in line
         for source in line.split()[1:-1]
     }  # fmt: skip
-    assert {"graphmill", "components", "pipelines", "images/serve.txt"} <= copied
+    assert {"graphmill", "components", "pipelines", "manifests", "images/serve.txt"} <= copied
     for source in copied:
-        files = [source] if (ROOT / source).is_file() else [f"{source}/__init__.py"]
-        assert all((ROOT / file).is_file() for file in files), source
-        assert not any(map(ignored.match_file, files)), source
+        files = [item for item in (ROOT / source).rglob("*") if item.is_file() and "__pycache__" not in item.parts]
+        names = [source] if (ROOT / source).is_file() else [str(item.relative_to(ROOT)) for item in files]
+        assert names and not any(map(ignored.match_file, names)), source
     for private in (".git/config", "data/payments.parquet", ".env", "artifacts/model/model.json", ".dvc/config.local"):
         assert ignored.match_file(private), private
 
