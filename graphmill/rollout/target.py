@@ -41,7 +41,7 @@ class Target(Protocol):
         """Run the candidate beside the champion, without traffic."""
 
     def traffic(self, percent: int) -> None:
-        """Let the candidate answer ``percent`` of the requests, 0 to 100; the champion stays ready to take them back."""
+        """Let the candidate answer ``percent`` of the requests, 0 to 100; the champion stays ready for them."""
 
     def promote(self) -> None:
         """Let the candidate, which answers all, take the champion's place.
