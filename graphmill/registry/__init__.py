@@ -25,6 +25,10 @@ class Version:
     registered_at: str
     evaluation: dict[str, Any]
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.evaluation, dict):
+            raise TypeError("an evaluation is a mapping")
+
 
 @dataclass(frozen=True)
 class Move:
