@@ -18,6 +18,7 @@ from graphmill import registry
 from graphmill.errors import UserError
 from graphmill.registry import Registry, storage
 from graphmill.registry import __main__ as command
+from graphmill.registry.local import LocalRegistry
 from tests.registries import EVALUATION, Killed, essence, make_model
 
 
@@ -320,3 +321,33 @@ def test_a_record_that_is_none(home: Registry, models: list[Path], tmp_path: Pat
         record.write_text(json.dumps(content), encoding="utf-8")
         with pytest.raises(UserError, match="version.json: missing or damaged"):
             home.versions()
+
+
+def test_nobody_goes_back_to_an_altered_version(home: Registry, models: list[Path], tmp_path: Path) -> None:
+    for model in models[:2]:
+        home.move("champion", home.register(model, EVALUATION), "better")
+    (home.path("v0") / "weights.safetensors").write_text("x", encoding="utf-8")
+    with pytest.raises(UserError, match="weights.safetensors: altered"):
+        registry.rollback(home, "alarms")
+    shutil.rmtree(tmp_path / "registry" / "versions" / "v0")
+    with pytest.raises(UserError, match="previous is v0, which is gone"):
+        registry.rollback(home, "alarms")
+    assert home.aliases() == {"champion": "v1", "previous": "v0"}
+
+
+def test_what_was_verified_is_promoted(
+    home: Registry, models: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another writer moves the alias between the verification and the move."""
+    home.move("candidate", home.register(models[0], EVALUATION), "new")
+    home.register(models[1], EVALUATION)
+    path = LocalRegistry.path
+
+    def slowly(self: LocalRegistry, name: str) -> Path:
+        found = path(self, name)
+        self.move("candidate", "v1", "newer")
+        return found
+
+    monkeypatch.setattr(LocalRegistry, "path", slowly)
+    assert command.main(["promote", "candidate", "--why", "good", "--home", str(tmp_path / "registry")]) == 0
+    assert home.aliases() == {"candidate": "v1", "champion": "v0"}

@@ -47,8 +47,9 @@ class LocalRegistry:
     def path(self, name: str) -> Path:
         """The verified model folder of a version or alias."""
         folder = self._folder(self.resolve(name))
-        if artifact.read(folder / KIND, KIND).digest != self._record(folder.name).digest:
-            raise UserError(f"{folder}: not the model that was registered; restore it from a backup")
+        if not self._record(folder.name).holds(artifact.read(folder / KIND, KIND)):
+            told = "not the model that was registered, or not with its lineage"
+            raise UserError(f"{folder}: {told}; restore it from a backup")
         return folder / KIND
 
     def resolve(self, name: str) -> str:
@@ -107,7 +108,8 @@ class LocalRegistry:
             shutil.copytree(source.path, partial / KIND)
             if artifact.read(partial / KIND, KIND).digest != source.digest:
                 raise UserError(f"{source.path}: changed while it was being registered; register it again")
-            record = {"digest": source.digest, "registered_by": who(), "registered_at": now()}
+            record = {"digest": source.digest, "seal": source.lineage["seal"]}
+            record |= {"registered_by": who(), "registered_at": now()}
             content = artifact.to_json({**record, "evaluation": dict(evaluation)})
             (partial / RECORD).write_text(content, encoding="utf-8")
             flush_tree(partial)
