@@ -12,7 +12,7 @@ export DVC_NO_ANALYTICS := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-test data repro test lint types contracts unit compile examples golden reference serve rollout wandb-sync benchmark manifests clean
+.PHONY: help install install-test data repro test lint types contracts unit compile examples golden reference serve rollout wandb-sync benchmark manifests images image-proof locks clean
 
 help: ## List every verb with one line each
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -63,7 +63,7 @@ serve: install ## Serve the local champion over the sample's live graph on port 
 	python -m graphmill.serving --model champion --graph artifacts --state artifacts/serving --insecure_local
 
 rollout: install ## Bring the registry's candidate into production on this machine: two predictors, a front on port 8080, short steps
-	python -m graphmill.rollout start --graph artifacts --rate 50 --minutes 0.5
+	python -m graphmill.rollout start --rate 50 --minutes 0.5
 
 wandb-sync: install ## Send the W&B runs that were recorded without a key or a network
 	python -m graphmill.tracking sync
@@ -74,6 +74,15 @@ benchmark: install ## Measure against a peer in the same run (NAME=sampling, tra
 manifests: install-test ## Build every overlay of manifests/ into compiled/manifests, and say what a cluster would refuse
 	python -m graphmill.deploy build
 
+images: install ## Build the images stage and serve with Docker (IMAGES=registry/path/ is put before their names)
+	sh images/build.sh
+
+image-proof: install-test ## Do what the Dockerfile does without Docker, and serve read-only as user 1000 (root; minutes)
+	GRAPHMILL_IMAGE_PROOF=1 python -m pytest -v -s tests/test_image_proof.py
+
+locks: ## Write the digests of what the lock files name into images/, with uv
+	sh images/lock.sh
+
 reference: install ## Rewrite docs/parameters.md from the code
 	python -m components.reference > docs/parameters.md
 
@@ -82,4 +91,4 @@ examples: install ## Run the public data sets (EXAMPLE=tolokers for one) and pri
 
 clean: ## Remove what the stages made: artifacts, registry, compiled pipelines, compiled kernels
 	rm -rf artifacts registry compiled
-	find graphmill -name "*.nb[ic]" -delete
+	rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/graphmill"

@@ -6,7 +6,6 @@ requests, and a *repeated* test of fixed size (score tests at the same split err
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,31 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import beta, lognorm, norm
+from scipy.stats import beta, lognorm
 
 from benchmarks.rollouts import Counts, Model, Numbers, draw, observations
-from graphmill.rollout import evidence
+from benchmarks.rules import BOUNDS, LIMITS, ON, RULES, Broken
 from graphmill.rollout.guards import TAIL, judge
-from graphmill.rollout.params import Guards
-from graphmill.serving.metrics import SECONDS_STEPS
 
 LOOK = 10
 """Requests of the candidate between two looks."""
 SHARES = {"5 %": 19, "25 %": 3}
 """Requests of the champion to one of the candidate, by the candidate's share of the traffic."""
-LIMITS = Guards()
-ON = ("error_rate", "latency_ratio", "score_distance", "disagreement", "precision")
-ERROR = LIMITS.false_alarm / len(ON)
-BOUNDS = np.array([*SECONDS_STEPS, np.inf])
-FEW = 100
-"""Requests that the threshold waits for."""
 BATCH = 10
 """Rollouts that are simulated at a time."""
 CHECKED = 3
 """Rollouts of each kind whose verdict is compared with that of `judge`."""
-
-Broken = dict[str, NDArray[np.bool_]]
-Rule = Callable[[Counts, Counts], Broken]
 
 
 def times(slower: float = 1.0, stalls: float = 0.0) -> Numbers:
@@ -87,89 +75,6 @@ NOT_GOOD = {
     "decides 20 % otherwise": ("disagreement", replace(GOOD, disagreeing=0.20)),
 }
 """What is beyond a bound too, by less: seen later."""
-
-
-def ours(candidate: Counts, champion: Counts) -> Broken:
-    """What `judge` decides; where the point estimate keeps to a bound the interval does too, and is not computed."""
-    broken = {}
-    for name, points in (_points(candidate, champion) | _narrower(candidate, champion)).items():
-        beyond = points > getattr(LIMITS, name)
-        ends = LOW[name](candidate.at(beyond), champion.at(beyond))
-        broken[name] = np.zeros(beyond.shape, np.bool_)
-        broken[name][beyond] = ends > getattr(LIMITS, name)
-    return broken
-
-
-def _narrower(mine: Counts, other: Counts) -> dict[str, Numbers]:
-    """What takes longest is computed less often: an interval as if the champion's distribution were known."""
-    others = _below(other.scores)
-    low, high = evidence.share(
-        mine.scores.cumsum(-1)[..., :-1], mine.scores.sum(-1, keepdims=True), ERROR / others.shape[-1]
-    )
-    return {"score_distance": np.maximum(low - others, others - high).max(-1)}
-
-
-def _slower(mine: Counts, other: Counts) -> Numbers:
-    low, _ = evidence.quantile_ratio(mine.times, BOUNDS, other.times, BOUNDS, TAIL, ERROR)
-    return low * (1 + 1e-12)  # it is beyond that, not at it
-
-
-LOW: dict[str, Callable[[Counts, Counts], Numbers]] = {
-    "error_rate": lambda mine, other: evidence.difference(
-        mine.failures, mine.requests, other.failures, other.requests, ERROR
-    )[0],
-    "latency_ratio": _slower,
-    "score_distance": lambda mine, other: evidence.distance(mine.scores, other.scores, ERROR)[0],
-    "disagreement": lambda mine, other: evidence.share(mine.disagreed, mine.requests, ERROR)[0],
-    "precision": lambda mine, other: -evidence.difference(mine.true, mine.alarms, other.true, other.alarms, ERROR)[1],
-}
-"""What each measure is surely beyond."""
-
-
-def threshold(candidate: Counts, champion: Counts) -> Broken:
-    """The point estimate, from so many requests on."""
-    enough = candidate.requests >= FEW
-    return {name: (points > getattr(LIMITS, name)) & enough for name, points in _points(candidate, champion).items()}
-
-
-def _points(mine: Counts, other: Counts) -> dict[str, Numbers]:
-    return {
-        "error_rate": mine.failures / mine.requests - other.failures / other.requests,
-        "latency_ratio": _tail(mine.times) / _tail(other.times),
-        "score_distance": np.abs(_below(mine.scores) - _below(other.scores)).max(-1),
-        "disagreement": mine.disagreed / mine.requests,
-        "precision": other.true / other.alarms - mine.true / mine.alarms,
-    }
-
-
-def repeated(candidate: Counts, champion: Counts) -> Broken:
-    """A one-sided score test at the error of its guard, as if this look were the only one."""
-    mine, other = candidate, champion
-    beyond = BOUNDS >= LIMITS.latency_ratio * _tail(other.times)[..., None]
-    slower = (mine.times * np.roll(beyond, 1, -1) * beyond).sum(-1)
-    below, others = _below(mine.scores), _below(other.scores)
-    many, more = mine.requests[..., None], other.requests[..., None]
-    sides = 2 * below.shape[-1]
-    scores = [
-        _surely(one, many, two, more, LIMITS.score_distance, ERROR / sides)
-        for one, two in ((below, others), (1 - below, 1 - others))
-    ]
-    return {
-        "error_rate": _surely(
-            mine.failures / mine.requests, mine.requests, other.failures / other.requests, other.requests,
-            LIMITS.error_rate, ERROR,
-        ),
-        "latency_ratio": _surely(slower / mine.requests, mine.requests, 1 - TAIL, np.inf, 0, ERROR),
-        "score_distance": (scores[0] | scores[1]).any(-1),
-        "disagreement": _surely(mine.disagreed / mine.requests, mine.requests, LIMITS.disagreement, np.inf, 0, ERROR),
-        "precision": _surely(
-            1 - mine.true / mine.alarms, mine.alarms, 1 - other.true / other.alarms, other.alarms,
-            LIMITS.precision, ERROR,
-        ),
-    }  # fmt: skip
-
-
-RULES: dict[str, Rule] = {"guards": ours, "threshold": threshold, "repeated": repeated}
 
 
 def run(small: bool) -> dict[str, Any]:
@@ -232,7 +137,10 @@ def _alarms(found: dict[str, Numbers]) -> dict[str, dict[str, float]]:
 
 
 def _delays(found: dict[str, Numbers]) -> dict[str, dict[str, float]]:
-    """Median and 95th percentile of the requests until the first break, their standard errors by the bootstrap."""
+    """Median and 95th percentile of the requests until the first break, their standard errors by the bootstrap.
+
+    Both are infinite where so many never broke within the simulation.
+    """
     told = {}
     for name, first in found.items():
         drawn = np.random.default_rng(2).choice(first, (500, len(first)))
@@ -241,31 +149,6 @@ def _delays(found: dict[str, Numbers]) -> dict[str, dict[str, float]]:
         median, late = (float(np.quantile(first, level, method="higher")) for level in (0.5, 0.95))
         told[name] = {"median": median, "median_error": spreads[0], "p95": late, "p95_error": spreads[1]}
     return told
-
-
-def _surely(rate: Any, trials: Any, other: Any, other_trials: Any, bound: float, error: float) -> NDArray[np.bool_]:
-    """The score test of a share that is not more than ``bound`` beyond another."""
-    most = np.minimum(other + bound, 1)
-    variance = most * (1 - most) / np.maximum(trials, 1) + other * (1 - other) / np.maximum(other_trials, 1)
-    surely: NDArray[np.bool_] = rate - other - bound > norm.isf(error) * np.sqrt(variance)
-    return surely
-
-
-def _below(counts: Numbers) -> Numbers:
-    below = counts.cumsum(-1)[..., :-1]
-    return np.asarray(below / np.maximum(counts.sum(-1, keepdims=True), 1))
-
-
-def _tail(counts: Numbers) -> Numbers:
-    """The 99th percentile as dashboards show it, spread evenly over its step."""
-    below = counts.cumsum(-1)
-    wanted = TAIL * below[..., -1:]
-    place = (below < wanted).sum(-1, keepdims=True)
-    lower = np.concatenate([[0.0], BOUNDS[:-1]])[place]
-    upper = np.where(np.isfinite(BOUNDS[place]), BOUNDS[place], lower)
-    inside = np.take_along_axis(counts, place, -1)
-    part = (wanted - np.take_along_axis(below, place, -1) + inside) / np.maximum(inside, 1)
-    return np.asarray((lower + part * (upper - lower))[..., 0])
 
 
 def _show(alarms: dict[str, Any], delays: dict[str, Any]) -> None:
@@ -293,6 +176,15 @@ def _told(
         "repeated_false_alarm_rate": alarms["good"]["repeated"]["rate"],
         "requests_to_roll_back": max(value for name, value in late.items() if name not in labelled),
         "alarms_to_roll_back": max(late[name] for name in labelled),
-        "alarms": alarms, "delays": delays, "cpu": seconds, "rollouts": rollouts, "requests": requests,
+        "alarms": alarms, "delays": {name: _finite(found) for name, found in delays.items()},
+        "cpu": seconds, "rollouts": rollouts, "requests": requests,
         "what": "false alarms of a rule on point estimates over ours (at least one rollout), the same good models",
     }  # fmt: skip
+
+
+def _finite(delays: dict[str, dict[str, float]]) -> dict[str, dict[str, float | None]]:
+    """JSON has no infinity: what never came is null."""
+    return {
+        name: {key: round(value, 1) if np.isfinite(value) else None for key, value in found.items()}
+        for name, found in delays.items()
+    }

@@ -5,6 +5,8 @@ import os
 import graphmill
 from graphmill.lineage import PACKAGE, source_digest
 
-IMAGE = os.environ.get("GRAPHMILL_IMAGE", f"graphmill-stage:{graphmill.__version__}-{source_digest(PACKAGE)[:12]}")
-"""``GRAPHMILL_IMAGE`` (``registry/name@sha256:…``), else a local tag that names the source: a tag that stays the
-same while the code changes would make the pipelines' cache answer with old results."""
+TAG = f"{graphmill.__version__}-{source_digest(PACKAGE)[:12]}"
+"""Names the source: a tag that stays the same while the code changes would make the pipelines' cache answer with old
+results."""
+IMAGE = os.environ.get("GRAPHMILL_IMAGE", f"graphmill-stage:{TAG}")
+"""``GRAPHMILL_IMAGE`` (``registry/name@sha256:…``), else what `make images` builds here."""

@@ -55,7 +55,13 @@ def params(root: Path, *steps: tuple[int, int]) -> Path:
     given = tiny.params()
     given["deploy"] = {"name": "tiny", "home": str(root / "registry")}
     told = [{"traffic": traffic, "minutes": 0, "requests": requests} for traffic, requests in steps]
-    given["rollout"] = {"steps": told, "poll_seconds": 0.1, "ready_minutes": 3, "home": str(root / "rollouts")}
+    given["rollout"] = {
+        "steps": told,
+        "poll_seconds": 0.1,
+        "ready_minutes": 3,
+        "shadow_share": 1,
+        "home": str(root / "rollouts"),
+    }
     file = root / f"params-{len(list(root.glob('params-*')))}.yaml"
     file.write_text(yaml.safe_dump(given))
     return file

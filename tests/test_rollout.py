@@ -1,13 +1,19 @@
 """The state machine: a target and a source in memory, and a crash between any two calls."""
 
 import json
+import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
+from graphmill.deploy.params import Params as Deploy
 from graphmill.errors import UserError
+from graphmill.model import Model
 from graphmill.registry import Version
+from graphmill.registry.local import LocalRegistry
+from graphmill.rollout import run, state
+from graphmill.rollout.checks import check, fits
 from graphmill.rollout.machine import Machine
 from graphmill.rollout.observation import Observation, Seen
 from graphmill.rollout.params import Params
@@ -66,7 +72,7 @@ class FakeTarget:
             self._set(there=True, traffic=0)
 
     def traffic(self, percent: int) -> None:
-        assert self.world.there and 0 <= percent < 100
+        assert self.world.there and 0 <= percent <= 100
         self.world.call(f"traffic {percent}")
         self._set(traffic=percent)
 
@@ -169,10 +175,10 @@ def test_a_good_model_goes_through_every_step(tmp_path):
     world = World(delay=2)
     assert drive(world, tmp_path).phase == "promoted"
     steps = [(phase, step) for step in range(4) for phase in ("moving", "watching")]
-    assert phases(tmp_path) == [*steps, ("promoted", 3)]
+    assert phases(tmp_path) == [*steps, ("promoting", 3), ("promoted", 3)]
     assert (world.champion, world.traffic, world.promoted) == ("v1", 100, True)
     set_to = [call for call in world.calls if call.startswith(("traffic", "promote"))]
-    assert list(dict.fromkeys(set_to)) == ["traffic 5", "traffic 25", "promote"]
+    assert list(dict.fromkeys(set_to)) == ["traffic 5", "traffic 25", "traffic 100", "promote"]
     assert json.loads(world.annotation)["phase"] == "promoted"
 
 
@@ -356,3 +362,164 @@ def test_a_log_cut_off_by_a_crash_is_read_to_its_end(tmp_path):
 def test_steps_that_make_no_sense(steps, reason):
     with pytest.raises(UserError, match=reason):
         Params.parse({"steps": [{"traffic": percent} for percent in steps]}, "rollout")
+
+
+class Full(Store):
+    """A store on a disk that has no room, as long as ``full``."""
+
+    full = False
+
+    def write(self, state: State) -> None:
+        if self.full:
+            raise UserError("rollouts: cannot be written: No space left on device")
+        super().write(state)
+
+
+def crowded(world: World, home: Path) -> tuple[Machine, Full]:
+    store = Full(home, "fraud")
+    given = Params.parse({"steps": STEPS, "poll_seconds": 1})
+    return Machine(
+        given, FakeRegistry(world), FakeTarget(world), FakeSource(world), store, lambda: world.now, str
+    ), store
+
+
+def test_a_full_disk_keeps_no_rollback_from_the_target(tmp_path, caplog):
+    world = World()
+    one, store = crowded(world, tmp_path)
+    one.begin(begun())
+    assert one.tick().phase == "watching"
+    saved, store.full = world.annotation, True
+    world.seen = replace(good(400), disagreed=380)
+    assert one.tick().phase == "rolling_back"
+    with pytest.raises(UserError, match="No space left"):
+        one.tick()
+    assert (world.traffic, world.there) == (0, False), "it is rolled back, though nothing could be written"
+    assert "it is rolled back all the same" in caplog.text
+    world.seen = good(400)
+    store.full = False
+    world.annotation = saved  # the service's side could not be written either
+    assert one.tick().phase == "rolled_back" and Store(tmp_path, "fraud").read().phase == "rolled_back"
+
+
+def test_a_full_disk_does_not_end_a_watch_nor_begin_a_step(tmp_path, caplog):
+    world = World()
+    one, store = crowded(world, tmp_path)
+    one.begin(begun())
+    one.tick()
+    store.full = True
+    assert one.tick().phase == "watching" and "No space left" in caplog.text
+    world.now, world.seen = world.now + 120, good(20)
+    with pytest.raises(UserError, match="No space left"):
+        one.tick()
+    store.full = False
+    while one.tick().phase != "watching":
+        pass
+    assert one.state().step == 1
+
+
+def test_of_two_watchers_the_faster_counts(tmp_path):
+    world = World()
+    first, second = machine(world, tmp_path), machine(world, tmp_path)
+    first.begin(begun())
+    stale = second.state()
+    first.roll_back(first.state(), "by hand")
+    assert second.roll_back(stale, "later").reason == "by hand"
+    assert second._keep(stale.to("watching", world.now)).phase == "rolling_back"
+    assert [entry["phase"] for entry in Store(tmp_path, "fraud").log()] == ["moving", "rolling_back"]
+
+
+def test_a_registry_or_a_source_that_cannot_be_read_for_a_while_ends_nothing(tmp_path, monkeypatch):
+    world = World()
+    one = machine(world, tmp_path, blind_minutes=5)
+    one.begin(begun())
+    one.tick()
+
+    def broken(*given):
+        raise UserError("damaged")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeRegistry, "versions", broken)
+        assert one.tick().phase == "watching"
+    monkeypatch.setattr(FakeSource, "observe", broken)
+    assert one.tick().phase == "watching"
+    world.now += 6 * 60
+    assert one.tick().phase == "rolling_back", "what cannot be watched does not go on"
+
+
+def test_a_rollback_does_not_wait_for_a_watcher_that_hangs(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(state, "HURRY", 0.05)
+    monkeypatch.setattr(state, "PATIENCE", 0.05)
+    hanging, mine = Store(tmp_path, "fraud"), Store(tmp_path, "fraud")
+    with hanging.held():
+        with pytest.raises(UserError, match="another process is writing"), mine.held():
+            raise AssertionError("it was held")
+        with mine.held(insist=True):
+            assert "going on all the same" in caplog.text
+
+
+def followed(tmp_path, monkeypatch, *looks):
+    """What `follow` returns when the machine's looks turn out so."""
+    given = Params.parse({"home": str(tmp_path), "poll_seconds": 0.001})
+    one = run.Rollout(given, Deploy.parse({"home": str(tmp_path / "registry")}), tmp_path, 1)
+    left = list(looks)
+
+    def tick():
+        found = left.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(one.machine, "tick", tick)
+    return one.follow()
+
+
+def test_an_error_ends_only_the_first_look(tmp_path, monkeypatch, caplog):
+    watching, done = begun().to("watching", 1.0), begun().to("promoted", 2.0)
+    with pytest.raises(UserError, match="no permission"):
+        followed(tmp_path, monkeypatch, UserError("no permission"))
+    late = [watching, UserError("no permission"), UserError("no permission"), Unreachable("away"), done]
+    assert followed(tmp_path, monkeypatch, *late) == done
+    assert caplog.text.count("no permission; trying again") == 1 and "away; trying again" in caplog.text
+    assert followed(tmp_path, monkeypatch, Unreachable("away"), done) == done
+    monkeypatch.setattr(Machine, "owing", True)
+    assert followed(tmp_path, monkeypatch, UserError("no room"), done) == done, "nobody else knows of the rollback"
+
+
+def registered(run_folder, tmp_path, evaluation=None):
+    home = LocalRegistry(tmp_path / "registry")
+    home.register(run_folder / "artifacts" / "model", evaluation or {"verdict": "pass", "gates": []})
+    return home
+
+
+def test_a_candidate_is_looked_at_before_it_runs(tiny_run, tmp_path):
+    home = registered(tiny_run, tmp_path)
+    assert check(home, "v0", tiny_run / "artifacts").name == "v0"
+    with pytest.raises(UserError, match="no version or alias 'candidate'"):
+        check(home, "candidate", None)
+    file = tmp_path / "registry" / "versions" / "v0" / "model" / "features.json"
+    file.write_bytes(file.read_bytes() + b" ")
+    with pytest.raises(UserError, match=r"features\.json: altered"):
+        check(home, "v0", None)
+
+
+def test_a_blocked_candidate_is_refused(tiny_run, tmp_path):
+    gates = [{"name": "calibrated", "passed": False}, {"name": "small", "passed": True}]
+    home = registered(tiny_run, tmp_path, {"verdict": "block", "gates": gates})
+    with pytest.raises(UserError, match="v0: blocked by calibrated; only what passed is rolled out"):
+        check(home, "v0", None)
+
+
+def test_a_candidate_that_needs_more_than_the_graph_has_is_refused(tiny_run, tmp_path):
+    """The served graph calls a column of the payments otherwise."""
+    model = Model.open(tiny_run / "artifacts" / "model")
+    fits("v1", model, tiny_run / "artifacts")
+    for name in ("graph", "features"):
+        shutil.copytree(tiny_run / "artifacts" / name, tmp_path / name)
+    file = tmp_path / "features" / "features.json"
+    manifest = json.loads(file.read_text())
+    (amount,) = [column for column in manifest["columns"]["payment"] if column["name"] == "amount"]
+    amount["name"] = "sum"
+    file.write_text(json.dumps(manifest))
+    (tmp_path / "features" / "lineage.json").unlink()
+    with pytest.raises(UserError, match=r"v1: it was trained on what the graph .* does not have: payment\.amount;"):
+        fits("v1", model, tmp_path)

@@ -66,7 +66,7 @@ class Place:
     def counts(self):
         return httpx.get(f"{self.url}/rollout", trust_env=False).json()["counts"]
 
-    def asked(self, rate=100):
+    def asked(self, rate=40):
         """Questions to the front."""
         return asked(self.root / "artifacts", f"{self.url}/v1/models/tiny:predict", rate)
 
@@ -111,7 +111,7 @@ def environment(monkeypatch):
 
 
 def test_a_good_version_becomes_the_champion_and_can_be_taken_back(place, capsys):
-    assert place.run("start", "--candidate", "v1", "--rate", "100") == 0
+    assert place.run("start", "--candidate", "v1", "--rate", "40") == 0
     told = capsys.readouterr().out.splitlines()
     assert told[0] == "tiny: v1 beside v0: to shadow" and told[-1] == "tiny: v1 is the champion"
     phases = [(entry["phase"], entry["step"]) for entry in place.store.log()]
@@ -141,9 +141,9 @@ def test_a_good_version_becomes_the_champion_and_can_be_taken_back(place, capsys
 )
 def test_a_bad_version_is_rolled_back_within_500_of_its_requests(place, monkeypatch, version, fault, guard):
     monkeypatch.setenv("FAULTY", json.dumps({version: fault}))
-    assert place.run("start", "--candidate", version, "--rate", "60", steps=SHADOW) == 1
+    assert place.run("start", "--candidate", version, "--rate", "40", steps=SHADOW) == 1
     entry = place.store.log()[-1]
-    assert entry["phase"] == "rolled_back" and entry["reason"].startswith(f"{guard}: ")
+    assert entry["phase"] == "rolled_back" and f"{guard}: " in entry["reason"]
     seen = entry["seen"]
     assert seen["candidate"]["requests"] + seen["compared"] + seen["mirrored_failures"] <= 500
     assert place.home.aliases()["champion"] == "v0"
@@ -163,13 +163,13 @@ def test_killed_watchers_and_a_killed_front_change_nothing_in_the_end(place):
     command = ("start", "--candidate", "v2", "--again")
     with place.asked():
         for phase, step in stops:
-            with place.watcher(*command, steps=((0, 40), (20, 40), (50, 40), (100, 40))):
+            with place.watcher(*command, steps=((0, 15), (20, 15), (50, 15), (100, 15))):
                 place.until(lambda at=(phase, step): _reached(place, *at))
             command = ("resume",)
             if phase == "watching" and step == 1:
                 front = place.pid("front")
                 os.kill(front, signal.SIGKILL)
-        assert place.run("resume", steps=((0, 40), (20, 40), (50, 40), (100, 40))) == 0
+        assert place.run("resume", steps=((0, 15), (20, 15), (50, 15), (100, 15))) == 0
     assert place.pid("front") != front and place.home.aliases()["champion"] == "v2"
     assert [move.why for move in place.home.history()].count("rolled out beside v0, no guard broke") == 2
     assert len(place.running()) == 3
@@ -195,7 +195,7 @@ def _reached(place, phase, step):
 
 def test_a_killed_candidate_is_rolled_back_and_no_client_hears_of_it(place):
     statuses = []
-    with place.watcher("start", "--candidate", "v3", "--again", "--rate", "50", steps=((50, 10**6), (100, 1))):
+    with place.watcher("start", "--candidate", "v3", "--again", "--rate", "20", steps=((50, 10**6), (100, 1))):
         place.until(lambda: place.stands("watching", 0) and place.state.candidate.version == "v3")
         os.kill(place.pid("v3"), signal.SIGKILL)
         with httpx.Client(trust_env=False, timeout=10) as client:
@@ -208,7 +208,7 @@ def test_a_killed_candidate_is_rolled_back_and_no_client_hears_of_it(place):
 
 
 def test_stop_ends_a_rollout_and_leaves_no_process(place, capsys):
-    with place.watcher("start", "--candidate", "v3", "--again", "--rate", "50", steps=((0, 10**6), (100, 1))) as other:
+    with place.watcher("start", "--candidate", "v3", "--again", "--rate", "20", steps=((0, 10**6), (100, 1))) as other:
         place.until(lambda: place.stands("watching", 0) and place.state.candidate.version == "v3")
         assert place.run("stop") == 0
         other.join(30)

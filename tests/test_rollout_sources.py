@@ -22,7 +22,7 @@ from graphmill.rollout.sources.labels import Labels
 from graphmill.rollout.sources.prediction_log import PredictionLog
 from graphmill.rollout.sources.prometheus import TOKEN, Prometheus
 from graphmill.rollout.target import Unreachable
-from graphmill.serving.sinks import SCHEMA
+from graphmill.serving.sinks import COMPARISONS, PREDICTIONS, Layout
 from tests import prometheus as endpoints
 
 CHAMPION, CANDIDATE, THIRD = "a" * 16, "b" * 16, "c" * 16
@@ -270,21 +270,13 @@ def test_a_real_prometheus(tmp_path):
 # the prediction log
 
 
-COMPARISONS = pa.schema({
-    "request": pa.string(), "node": pa.string(), "key": pa.string(), "time": pa.int64(), "answered_at": pa.float64(),
-    "champion": pa.string(), "candidate": pa.string(), "champion_score": pa.float64(), "champion_decision": pa.bool_(),
-    "candidate_score": pa.float64(), "candidate_decision": pa.bool_(), "failure": pa.string(),
-})  # fmt: skip
-"""As the shadow writes them."""
-
-
 def predictions(folder: Path, name: str, rows: list[tuple[str, str, float, float, bool, str]]) -> Path:
     """Rows of request, key, seconds since the rollout began, score, decision, model."""
     table = [
         (request, "payment", key, 0, BEGAN + at, score, decision, True, of, "s", 0, "i")
         for request, key, at, score, decision, of in rows
     ]
-    return _written(folder / f"predictions-{name}.parquet", table, SCHEMA)
+    return _written(folder, name, table, PREDICTIONS)
 
 
 def comparisons(folder: Path, name: str, rows: list[tuple[str, str, bool, float | None, bool | None, str]]) -> Path:
@@ -293,13 +285,14 @@ def comparisons(folder: Path, name: str, rows: list[tuple[str, str, bool, float 
         (request, "payment", key, 0, BEGAN + 5, CHAMPION, of, 0.5, mine, score, theirs, None if score else "late")
         for request, key, mine, score, theirs, of in rows
     ]
-    return _written(folder / f"comparisons-{name}.parquet", table, COMPARISONS)
+    return _written(folder, name, table, COMPARISONS)
 
 
-def _written(file: Path, rows: list[tuple], schema: pa.Schema) -> Path:
+def _written(folder: Path, name: str, rows: list[tuple], layout: Layout) -> Path:
+    file = folder / f"{layout.name}-{name}.parquet"
     columns = list(zip(*rows, strict=True))
-    arrays = [pa.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)]
-    pq.write_table(pa.table(arrays, schema), file)
+    arrays = [pa.array(column, kind) for column, kind in zip(columns, layout.schema.types, strict=True)]
+    pq.write_table(pa.table(arrays, layout.schema), file)
     os.utime(file, (BEGAN + 60, BEGAN + 60))
     return file
 

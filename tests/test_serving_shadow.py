@@ -6,19 +6,22 @@ import socket
 import time
 from contextlib import asynccontextmanager
 
+import grpc
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from aiohttp import web
 
-from graphmill.serving import metrics, shadow
+from graphmill.serving import metrics, service, shadow
 from graphmill.serving.batching import Batcher
 from graphmill.serving.drawn import drawn
 from graphmill.serving.exchange import MIRRORED
+from graphmill.serving.framework import messages, stubs
 from graphmill.serving.instance import Answer, InlineEdge, Instance, Options
+from graphmill.serving.settings import Settings
 from graphmill.serving.shadow import Shadow
 from tests.oracle import Oracle
-from tests.serving import Served
+from tests.serving import Served, free_ports
 
 CHAMPION, CANDIDATE = "a" * 16, "b" * 16
 
@@ -286,3 +289,33 @@ def test_what_every_protocol_asks_is_mirrored_and_what_is_mirrored_is_counted_ap
     failures = metrics.FAILURES["shadow", shadow.Kind.INVALID]._value.get()
     served.post(first, b'{"instances": [{"id": "bad"}]}', {MIRRORED: "1"})
     assert metrics.FAILURES["shadow", shadow.Kind.INVALID]._value.get() == failures + 1
+
+
+def test_remote_calls_are_mirrored_too_and_mirrored_ones_counted_apart():
+    served, (port,) = Served(), free_ports(1)
+    settings = Settings.parse({"model": "m", "graph": "g", "grpc_port": port, "insecure_local": True})
+
+    async def live():
+        server = service.Server(settings, served.model)
+        server.listen()
+        await server._server.start()
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            ask = stubs.GRPCInferenceServiceStub(channel).ModelInfer
+            for metadata in ((), ((MIRRORED, "1"),)):
+                contents = messages.InferTensorContents(bytes_contents=[b"p1"])
+                tensor = messages.ModelInferRequest.InferInputTensor(
+                    name="id", datatype="BYTES", shape=[1], contents=contents
+                )
+                request = messages.ModelInferRequest(model_name="oracle", inputs=[tensor])
+                assert (await ask(request, metadata=(("x-request-id", "r1"), *metadata))).model_name == "oracle"
+            with pytest.raises(grpc.aio.AioRpcError):
+                await ask(messages.ModelInferRequest(model_name="other"), metadata=((MIRRORED, "1"),))
+        await server._server.stop(None)
+
+    names = ("grpc", "shadow")
+    before = [metrics.REQUESTS[name]._value.get() for name in names]
+    failed = metrics.FAILURES["shadow", shadow.Kind.NOT_FOUND]._value.get()
+    asyncio.run(live())
+    assert [metrics.REQUESTS[name]._value.get() - old for name, old in zip(names, before, strict=True)] == [1, 2]
+    assert metrics.FAILURES["shadow", shadow.Kind.NOT_FOUND]._value.get() == failed + 1
+    assert served.oracle.mirrored == [("r1", ["p1"])]

@@ -3,16 +3,19 @@
 import asyncio
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from graphmill import compiled
 from graphmill.errors import UserError
-from graphmill.serving import replay, source
-from graphmill.serving.hello import curls
+from graphmill.serving import kernels, replay, source
+from graphmill.serving.hello import curls, examples
 from graphmill.serving.instance import Instance, Options
 from graphmill.serving.predictor import LivePredictor
 from graphmill.serving.settings import Settings
@@ -104,6 +107,31 @@ def test_an_answer_is_computed_again_from_what_it_names(tiny_run, snapshot, tmp_
         told = json.loads(capsys.readouterr().out)
         assert (told["snapshot"], told["offset"]) == (base, offset)
         assert told["score"] == pytest.approx(score, rel=1e-9)
+
+
+def test_a_predictor_finds_every_kernel_compiled(tiny_run, snapshot, tmp_path, capsys):
+    folder = Path(os.environ[compiled.FOLDER])
+    model = str(tiny_run / "artifacts" / "model")
+    assert kernels.main(["--model", model, "--graph", str(snapshot)]) == 0
+    there = {file.name for file in folder.rglob("*.nbc")}
+    assert f"kernels: {len(list(folder.rglob('*.nbc')))} compiled for sage, features_only" in capsys.readouterr().out
+
+    async def work(predictor):
+        live = predictor._served.live
+        known, new, _ = examples(live)
+        for asked in ([known], [known, new]):
+            predictor.answer([Instance(**item) for item in asked], Options(explanation=True))
+        await predictor.accept(kernels.events(live))
+        await predictor.compact()
+        return [answer.known for answer in predictor.answer([Instance(id=new["id"])], Options())]
+
+    assert served(tiny_run, snapshot, tmp_path / "state", work) == [True]
+    assert {file.name for file in folder.rglob("*.nbc")} == there
+
+
+def test_kernels_need_a_model(tmp_path, capsys):
+    assert kernels.main(["--model", str(tmp_path), "--graph", str(tmp_path)]) == 2
+    assert "no model here" in capsys.readouterr().err
 
 
 def test_the_server_imports_nothing_that_only_training_needs():

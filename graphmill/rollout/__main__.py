@@ -4,7 +4,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import closing, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -107,8 +107,17 @@ def stop(rollout: Rollout, params: Params, given: argparse.Namespace) -> int:
 
 
 def _followed(rollout: Rollout, given: argparse.Namespace) -> int:
-    with nullcontext() if given.rate is None else asked(given.graph, rollout.url(), given.rate):
+    with _questions(rollout, given.rate):
         return 0 if rollout.follow().phase == "promoted" else 1
+
+
+def _questions(rollout: Rollout, rate: float | None) -> AbstractContextManager[None]:
+    """Questions of our own meanwhile, where they are wanted."""
+    if rate is None:
+        return nullcontext()
+    url = rollout.url()
+    assert rollout.graph is not None, "it is there on this machine"
+    return asked(rollout.graph, url, rate)
 
 
 def _hurried(params: Params, minutes: float | None) -> Params:
@@ -168,7 +177,9 @@ def _command(commands: Any, name: str, work: Any) -> argparse.ArgumentParser:
     text = work.__doc__.strip()
     command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
     command.add_argument("--params", type=Path, default=Path("params.yaml"), help="parameters (params.yaml)")
-    command.add_argument("--graph", type=Path, help="folder above graph/ and features/ that is served")
+    command.add_argument(
+        "--graph", type=Path, help="folder with the served graph/ and features/ (local: artifacts)"
+    )
     command.add_argument("--port", type=int, default=8080, help="local: port of the front (8080)")
     command.add_argument("--minutes", type=_positive, help="minutes of every step, to try a rollout out")
     command.set_defaults(command=work)

@@ -91,8 +91,10 @@ class Knative(Service):
 
     def traffic(self, percent: int) -> None:
         """See `Target`."""
-        if not 0 <= percent < 100:
-            raise UserError(f"traffic {percent}: must be from 0 to 99; KServe would take it and fail later")
+        if percent == 100:  # Knative keeps the champion's revision, and goes back to it at once, also after this
+            return self.promote()
+        if not 0 <= percent <= 100:
+            raise UserError(f"traffic {percent}: must be from 0 to 100; KServe would take it and fail later")
         self._undoing = False
         self._cluster.edit(lambda service: self._percent(service, percent))
 

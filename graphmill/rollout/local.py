@@ -28,8 +28,6 @@ from graphmill.rollout.target import Revision, Status, Unreachable
 
 FRONT = "front"
 SERVING = (sys.executable, "-m", "graphmill.serving")
-SHARE = 1.0
-"""Share of the champion's answers that is mirrored: nobody is in a hurry here."""
 RESTARTS = 3
 """Times that one watcher starts a process again before it gives up."""
 SIDES: tuple[Side, Side] = ("champion", "candidate")
@@ -46,11 +44,12 @@ class Local:
         graph: folder above ``graph/`` and ``features/``.
         port: of the front, where none runs yet.
         log: folder of the prediction log.
+        share: share of the champion's answers that is mirrored.
     """
 
-    def __init__(self, name: str, folder: Path, graph: Path, port: int, log: str) -> None:
+    def __init__(self, name: str, folder: Path, graph: Path, port: int, log: str, share: float) -> None:
         self._name, self._folder, self._graph = name, folder.resolve(), graph.resolve()
-        self._log = log
+        self._log, self._share = log, share
         self.processes = Processes(self._folder)
         running = self.processes.command(FRONT)
         self._port = int(running[-1].partition("=")[2]) if running and self.processes.alive(FRONT) else port
@@ -202,7 +201,7 @@ class Local:
         digests = {side: split.backend(side).digest[:SHORT] for side in SIDES}
         url = f"{split.candidate.url}/v1/models/{self._name}:predict"
         mirrored = split.open and split.began and split.percent < 100
-        told = json.dumps({**digests, "url": url, "share": SHARE}) if mirrored else ""
+        told = json.dumps({**digests, "url": url, "share": self._share}) if mirrored else ""
         file = self._folder / SHADOW
         try:
             if not file.exists() or file.read_text(encoding="utf-8") != told:
@@ -261,4 +260,4 @@ def open(params: Params, name: str, folder: Path, graph: Path, port: int) -> Loc
         port: of the front.
     """
     log = params.prediction_log or str((folder / "local" / "predictions").resolve())
-    return Local(name, folder / "local", graph, port, log)
+    return Local(name, folder / "local", graph, port, log, params.shadow_share)

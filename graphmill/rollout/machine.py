@@ -1,8 +1,9 @@
 """The state machine of a rollout: each look at it does what is due, and leaves a state from which to go on.
 
-moving ──────► watching ──────► moving (next step) … ──► promoted
-  │ not ready in time  │ a guard broke, the version went, nothing is heard
-  └────────────► rolling_back ────────────────────────► rolled_back
+moving ──────► watching ──────► moving (next step) … ──► promoting ──► promoted
+  │ not ready in time  │ a guard broke, the version went,     │ not ready in time
+  ▼                    ▼ nothing is heard                     ▼
+  rolling_back ◄───────┴──────────────────────────────────────┘ ──► rolled_back
 """
 
 import logging
@@ -87,12 +88,19 @@ class Machine:
         state = self.state()
         if state is None:
             raise UserError("no rollout was begun here")
-        due = {"moving": self._move, "watching": self._watch, "rolling_back": self._roll_back}.get(state.phase)
+        due = {
+            "moving": self._move, "watching": self._watch, "promoting": self._promote, "rolling_back": self._roll_back,
+        }.get(state.phase)  # fmt: skip
         return state if due is None else due(state)
 
     def roll_back(self, state: State, reason: str) -> State:
         """Write that it is to be rolled back; the next tick does it, also when it could not be written."""
         return self._keep(state.to("rolling_back", self._clock(), reason=reason))
+
+    @property
+    def owing(self) -> bool:
+        """Whether a rollback could not be written yet: nobody else knows of it."""
+        return self._unwritten is not None
 
     def progress(self, state: State) -> str:
         """How far the step is, and what the guards see."""
@@ -116,19 +124,21 @@ class Machine:
             now = self._clock()
             begun = judged((self._observed(state) or self._found).seen)
             return self._keep(state.to("watching", now, heard=now, judged=begun))
+        return self._late(state, status, wanted) or state
+
+    def _late(self, state: State, status: Status, wanted: int) -> State | None:
+        """The rollback of a change that failed, or takes too long; None while it may still be carried out."""
         waited = self._clock() - state.since
-        if status.failed or waited > self._params.ready_minutes * MINUTE:
-            reason = status.reason or f"the candidate gets {status.traffic} % of the traffic, not {wanted} %"
-            return self.roll_back(state, reason if status.failed else f"not ready after {_minutes(waited)}: {reason}")
-        return state
+        if not status.failed and waited <= self._params.ready_minutes * MINUTE:
+            return None
+        reason = status.reason or f"the candidate gets {status.traffic} % of the traffic, not {wanted} %"
+        return self.roll_back(state, reason if status.failed else f"not ready after {_minutes(waited)}: {reason}")
 
     def _carry_out(self, state: State) -> None:
         step = self._step(state)
         if state.step == 0:
             self._target.start(state.champion, state.candidate)
-        if step.traffic == 100:
-            self._target.promote()
-        elif step.traffic or state.step:
+        if step.traffic or state.step:
             self._target.traffic(step.traffic)
 
     def _watch(self, state: State) -> State:
@@ -148,13 +158,23 @@ class Machine:
         return self._go_on(state)
 
     def _go_on(self, state: State) -> State:
-        """The next step; behind the last one the candidate is the champion."""
+        """The next step; behind the last one the candidate takes the champion's place."""
         now = self._clock()
         if state.step + 1 < len(self._params.steps):
             return self._keep(state.to("moving", now, step=state.step + 1))
+        return self._keep(state.to("promoting", now))
+
+    def _promote(self, state: State) -> State:
+        """Only now may go what the champion needed to come back at once; the registry follows."""
+        if gone := self._gone(state):
+            return self.roll_back(state, gone)
+        self._target.promote()
+        status = self._target.status()
+        if not status.ready or status.traffic not in (None, 100):
+            return self._late(state, status, 100) or state
         why = f"rolled out beside {state.champion.version}, no guard broke"
         self._home.move("champion", state.candidate.version, why)
-        return self._keep(state.to("promoted", now))
+        return self._keep(state.to("promoted", self._clock()))
 
     def _roll_back(self, state: State) -> State:
         """The target first; the registry follows where the candidate had become the champion already."""
@@ -257,6 +277,7 @@ def line(state: State, params: Params) -> str:
     told = {
         "moving": f"{pair}: to {share}",
         "watching": f"{pair}: {share}, watched for {step.minutes:g} min and {step.requests} requests",
+        "promoting": f"{pair}: takes the champion's place",
         "rolling_back": f"{pair}: rolling back: {state.reason}",
         "promoted": f"{state.name}: {state.candidate.version} is the champion",
         "rolled_back": f"{state.name}: {state.champion.version} has all of the traffic again: {state.reason}",

@@ -9,10 +9,11 @@ import contextlib
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from graphmill.errors import UserError
 from graphmill.registry.storage import replace_text
@@ -70,11 +71,9 @@ class Processes:
         if process is not None:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.terminate()
-                try:
-                    process.wait(PATIENCE)
-                except psutil.TimeoutExpired:
+                if not _ended(process):
                     process.kill()
-                    process.wait(PATIENCE)
+                    _ended(process)
         entries = self._read()
         if entries.pop(role, None) is not None:
             with _writing(self._folder):
@@ -157,6 +156,20 @@ def _there(pid: int) -> list[psutil.Process]:
         return [psutil.Process(pid)]
     except psutil.Error:
         return []
+
+
+def _ended(process: psutil.Process) -> bool:
+    """Wait for its end. A dead process stays in the table as long as a living parent does not ask for it."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+                _reap(process.pid)
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def _reap(pid: int) -> None:

@@ -21,6 +21,8 @@ from graphmill.rollout.state import ENDED, State, Store
 from graphmill.rollout.target import Revision, Target, Unreachable
 
 LOG = logging.getLogger(__name__)
+HERE = Path("artifacts")
+"""Where the stages put the graph and the features on this machine."""
 STOPPED = "stopped"
 """Why a rollout was ended that says nothing about the candidate."""
 NEXT = "train another: change a number in params.yaml (`train.seed`, say), then `make repro`"
@@ -32,15 +34,17 @@ class Rollout:
     Args:
         params: section `rollout`.
         deploy: section `deploy`: the served name, its namespace, the registry and where models are stored.
-        graph: folder above ``graph/`` and ``features/`` that is served; None where it is not at hand.
+        graph: folder above ``graph/`` and ``features/`` that is served; None where it is not at hand, which on this
+            machine means `HERE`.
         port: of the local target's front.
     """
 
     def __init__(self, params: Params, deploy: Deploy, graph: Path | None, port: int) -> None:
-        self._params, self._deploy, self._graph = params, deploy, graph
+        self._params, self._deploy = params, deploy
+        self.graph = HERE if graph is None and params.target == "local" else graph
         self.home: Registry = registry.open(deploy.home)
         self.store = Store(Path(params.home), deploy.name)
-        self.target, source = _open(params, deploy, graph, self.store.folder, port)
+        self.target, source = _open(params, deploy, self.graph, self.store.folder, port)
         self.machine = Machine(params, self.home, self.target, source, self.store, time.time, say)
 
     def start(self, candidate: str, champion: str, again: bool) -> State:
@@ -52,7 +56,7 @@ class Rollout:
         if champion not in self.home.aliases() and champion == "champion":
             told = "there is no champion yet: the first version that passes its gates becomes it; run `make repro`"
             raise UserError(told)
-        stable, new = self.home.resolve(champion), check(self.home, candidate, self._graph)
+        stable, new = self.home.resolve(champion), check(self.home, candidate, self.graph)
         if stable == new.name:
             raise UserError(f"{stable} is the champion already, and there is no other candidate; {NEXT}")
         self._refuse_again(new, again)
@@ -81,7 +85,7 @@ class Rollout:
                     with self.store.held(insist):
                         state = self.machine.tick()
                 except (UserError, Unreachable) as error:
-                    if seen is None and isinstance(error, UserError):
+                    if seen is None and isinstance(error, UserError) and not self.machine.owing:
                         raise
                     told = _told_once(f"{error}; trying again", told)
                 else:
@@ -162,8 +166,7 @@ def _told_once(text: str, before: str) -> str:
 def _open(params: Params, deploy: Deploy, graph: Path | None, folder: Path, port: int) -> tuple[Target, Source]:
     """The target that the parameters name, and what its guards are told."""
     if params.target == "local":
-        if graph is None:
-            raise UserError("the local target needs --graph: the folder above graph/ and features/")
+        assert graph is not None, "it is HERE"
         target = local.open(params, deploy.name, folder, graph, port)
         return target, sources.join(target, params)
     from graphmill.rollout import cluster

@@ -53,9 +53,7 @@ class Standard(Service):
         self._cluster.edit(plan)
 
     def traffic(self, percent: int) -> None:
-        """See `Target`."""
-        if not 0 <= percent < 100:
-            raise UserError(f"traffic {percent}: must be from 0 to 99; KServe would take it and fail later")
+        """See `Target`. At 100 % too the candidate is a canary: the champion's pods are there to go back to."""
         self._undoing = False
 
         def plan(service: Object) -> Object | None:

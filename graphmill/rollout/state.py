@@ -17,7 +17,7 @@ from graphmill.errors import UserError
 from graphmill.registry.storage import PATIENCE, locked, replace_text
 from graphmill.rollout.target import Revision
 
-Phase = Literal["moving", "watching", "rolling_back", "promoted", "rolled_back"]
+Phase = Literal["moving", "watching", "promoting", "rolling_back", "promoted", "rolled_back"]
 ENDED: tuple[Phase, ...] = ("promoted", "rolled_back")
 LOG = "log.jsonl"
 HURRY = 5.0

@@ -56,4 +56,7 @@ class Tallies:
             ValueError, TypeError, KeyError: when it is none.
         """
         found: dict[str, Any] = json.loads(content)
-        return cls(float(found["began"]), Tally(**found["champion"]), Tally(**found["candidate"]))
+        sides = [Tally(**found[side]) for side in ("champion", "candidate")]
+        if any(len(side.latency) != len(SECONDS_STEPS) + 1 for side in sides):
+            raise ValueError("counted by other steps")
+        return cls(float(found["began"]), *sides)

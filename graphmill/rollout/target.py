@@ -41,10 +41,14 @@ class Target(Protocol):
         """Run the candidate beside the champion, without traffic."""
 
     def traffic(self, percent: int) -> None:
-        """Let the candidate answer ``percent`` of the requests, 0 to 99."""
+        """Let the candidate answer ``percent`` of the requests, 0 to 100; the champion stays ready for them."""
 
     def promote(self) -> None:
-        """Let the candidate answer all; nothing of the next version may follow from what is left behind."""
+        """Let the candidate, which answers all, take the champion's place.
+
+        What the champion needed to come back at once may go. Nothing is left behind by which the next version would
+        get traffic of its own accord.
+        """
 
     def rollback(self) -> None:
         """Let the champion answer all, also after `promote`; the candidate goes."""

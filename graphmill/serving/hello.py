@@ -21,6 +21,18 @@ def curls(live: Live, name: str, port: int) -> list[str]:
         name: of the served model.
         port: of its server.
     """
+    known, new, event = examples(live)
+    home = f"http://127.0.0.1:{port}/v1"
+    asked = (
+        (f"models/{name}:predict", {"instances": [known]}),
+        (f"models/{name}:explain", {"instances": [new if new["columns"] or new["links"] else known]}),
+        ("graph/events", {"events": [event]}),
+    )
+    return [f"curl -s {HEADER} {home}/{path} -d '{_quoted(body)}'" for path, body in asked]
+
+
+def examples(live: Live) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """A known node and one never seen before as instances, and the event with which the latter comes to be known."""
     node = live.graph.task.node
     place = live.count(node) - 1
     key = live.names[node][place]
@@ -31,13 +43,7 @@ def curls(live: Live, name: str, port: int) -> list[str]:
         born = int(live.time(node)[place])
         at = max(born, live.graph.as_of) if born != ALWAYS else live.graph.as_of
         event["time"] = new["at"] = at if live.graph.clock == "step" else text(at, live.graph.clock)
-    home = f"http://127.0.0.1:{port}/v1"
-    asked = (
-        (f"models/{name}:predict", {"instances": [{"id": key}]}),
-        (f"models/{name}:explain", {"instances": [new if new["columns"] or new["links"] else {"id": key}]}),
-        ("graph/events", {"events": [event]}),
-    )
-    return [f"curl -s {HEADER} {home}/{path} -d '{_quoted(body)}'" for path, body in asked]
+    return {"id": key}, new, event
 
 
 def columns(live: Live, node: str, place: int) -> dict[str, Any]:
