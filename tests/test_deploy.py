@@ -277,9 +277,7 @@ def test_gates_passed_beside_another_champion_do_not_count(tmp_path: Path, param
     place, release = tmp_path / "judged", tmp_path / "release"
     judge(place, model, gates=[gate], champion={"version": "v0", "digest": digest})
     home.move("champion", other, "meanwhile")
-    with pytest.raises(
-        UserError, match="judged beside champion v0, and the champion in .* is v1; run `evaluate`"
-    ):
+    with pytest.raises(UserError, match="judged beside champion v0, and the champion in .* is v1; run `evaluate`"):
         deploy.run(model, place, release, at_once)
     judge(place, model, gates=[gate], champion=None)
     with pytest.raises(UserError, match="judged beside no champion, and the champion in .* is v1"):

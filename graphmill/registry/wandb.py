@@ -159,8 +159,8 @@ class WandbRegistry:
 def _record(item: Any) -> Version:
     said = item.metadata
     try:
-        values = [said[key] for key in ("digest", "registered_by", "registered_at")]
-        return Version(item.version, *values, json.loads(said["evaluation"]), said.get("seal"))
+        evaluation, seal = json.loads(said["evaluation"]), said.get("seal")
+        return Version(item.version, said["digest"], said["registered_by"], said["registered_at"], evaluation, seal)
     except (KeyError, ValueError, TypeError):
         raise UserError(f"{item.name}: its metadata is damaged; delete the version at W&B, or restore it") from None
 
