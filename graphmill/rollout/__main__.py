@@ -177,9 +177,7 @@ def _command(commands: Any, name: str, work: Any) -> argparse.ArgumentParser:
     text = work.__doc__.strip()
     command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
     command.add_argument("--params", type=Path, default=Path("params.yaml"), help="parameters (params.yaml)")
-    command.add_argument(
-        "--graph", type=Path, help="folder with the served graph/ and features/ (local: artifacts)"
-    )
+    command.add_argument("--graph", type=Path, help="folder with the served graph/ and features/ (local: artifacts)")
     command.add_argument("--port", type=int, default=8080, help="local: port of the front (8080)")
     command.add_argument("--minutes", type=_positive, help="minutes of every step, to try a rollout out")
     command.set_defaults(command=work)
