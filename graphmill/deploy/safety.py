@@ -30,7 +30,6 @@ def containers_are_confined(objects: Objects) -> Iterator[str]:
     """No way to become more than they are, and nothing to write on but what is mounted."""
     wanted = {
         "allowPrivilegeEscalation": False,
-        "privileged": False,
         "readOnlyRootFilesystem": True,
         "runAsNonRoot": True,
         "capabilities": {"drop": ["ALL"]},
@@ -41,6 +40,8 @@ def containers_are_confined(objects: Objects) -> Iterator[str]:
         for field, value in wanted.items():
             if context.get(field) != value:
                 yield f"{where}: securityContext.{field} must be {value}, not {context.get(field)}"
+        if context.get("privileged"):
+            yield f"{where}: securityContext.privileged must not be set"
         if "/tmp" not in [mount["mountPath"] for mount in container.get("volumeMounts", [])]:
             yield f"{where}: nothing is mounted at /tmp, and the root file system is read-only"
 
