@@ -136,6 +136,8 @@ def test_pods_and_rights_are_as_small_as_can_be(overlay: str) -> None:
         assert container["resources"]["limits"]["memory"] == container["resources"]["requests"]["memory"]
     tokens = {where: pod.get("automountServiceAccountToken") for where, pod in Objects(documents).pods()}
     assert tokens == {"Job graphmill-model-rollout": True, "InferenceService graphmill-model": False}
+    pipeline = one(documents, "ServiceAccount", "graphmill-model-pipeline")
+    assert pipeline["automountServiceAccountToken"], "Kubeflow's pods do not ask for it, and Argo's executor needs it"
     rollout = one(documents, "Role", "graphmill-model-rollout")["rules"]
     assert {(tuple(rule["resources"]), tuple(rule["resourceNames"]), tuple(rule["verbs"])) for rule in rollout} == {
         (("inferenceservices",), ("graphmill-model",), ("get", "patch")),
@@ -242,6 +244,7 @@ CAUGHT: list[tuple[Callable[[Documents], Any], str]] = [
      "privileged: Knative before 1.17 does not take it"),
     (lambda documents: predictor(documents)["securityContext"].update(runAsUser=0), "a runAsUser other than 0"),
     (put(predictor, serviceAccountName="nobody"), "no ServiceAccount 'nobody' here"),
+    (put(predictor, serviceAccountName="graphmill-model-pipeline"), "automountServiceAccountToken must be false"),
     (lambda documents: container(documents)["args"].append("--modle=x"), "unknown argument '--modle=x'"),
     (lambda documents: container(documents)["args"].append("--http_port=8090"), "--http_port=8090 is no port"),
     (lambda documents: container(documents)["volumeMounts"].append({"name": "x", "mountPath": "/x"}), "is no volume"),

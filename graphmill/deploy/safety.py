@@ -21,8 +21,9 @@ def pods_are_nobody(objects: Objects) -> Iterator[str]:
             yield f"{where}: shares the node's network or processes"
         if pod.get("serviceAccountName", "default") not in objects.names("ServiceAccount"):
             yield f"{where}: no ServiceAccount {pod.get('serviceAccountName', 'default')!r} here"
+    used = {pod.get("serviceAccountName") for _, pod in objects.pods()}
     for account in objects.of("ServiceAccount"):
-        if account.get("automountServiceAccountToken") is not False:
+        if account["metadata"]["name"] in used and account.get("automountServiceAccountToken") is not False:
             yield f"ServiceAccount {account['metadata']['name']}: automountServiceAccountToken must be false"
 
 
