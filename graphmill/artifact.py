@@ -58,7 +58,7 @@ def write(path: str | Path, kind: str) -> Iterator[Draft]:
             _seal(draft, kind)
             _replace(partial, target)
     except OSError as error:
-        raise UserError(f"{target}: cannot be written: {_told(error)}") from error
+        raise UserError(f"{target}: cannot be written: {told(error)}") from error
     except Exception as error:
         # safetensors and DuckDB have errors of their own for what the system said
         if isinstance(error, UserError) or FULL not in str(error):
@@ -119,7 +119,7 @@ def read(path: str | Path, kind: str) -> Artifact:
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{folder}: no {kind} here ({kind}.json is missing); {advice}") from None
     except OSError as error:
-        raise UserError(f"{folder}: cannot be read: {_told(error)}") from None
+        raise UserError(f"{folder}: cannot be read: {told(error)}") from None
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{folder / kind}.json: damaged; {advice}") from None
     return Artifact(folder, kind, manifest, digest, lineage)
@@ -134,8 +134,8 @@ def _verify(folder: Path, kind: str, files: dict[str, str], advice: str) -> None
             raise UserError(f"{folder / name}: altered since it was written (its digest differs); {advice}")
 
 
-def _told(error: OSError) -> str:
-    """What went wrong and where; an array that could not be written whole has neither a number nor a name."""
+def told(error: OSError) -> str:
+    """What the system refused and where; an array that could not be written whole has neither a number nor a name."""
     advice = {errno.ENOSPC: "; make room and run it again", None: "; is the disk full?"}.get(error.errno, "")
     return f"{error.strerror or error}{f' ({error.filename})' if error.filename else ''}{advice}"
 
@@ -195,7 +195,7 @@ def read_lineage(folder: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise UserError(f"{file}: cannot be read: {_told(error)}") from None
+        raise UserError(f"{file}: cannot be read: {told(error)}") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         pass
     raise UserError(f"{file}: altered since it was written; run the stage that writes this artifact again")

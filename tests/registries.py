@@ -1,5 +1,6 @@
 """Both homes of the registry, with models to put there, and what can befall each of them."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -32,6 +33,15 @@ def make_model(folder: Path, text: str, seed: int = 1) -> Path:
         (draft.folder / "profile" / "profile.json").write_text("{}", encoding="utf-8")
         draft.lineage = lineage.record("train", {"train": {"seed": seed}}, {})
     return folder
+
+
+def forge(model: Path) -> None:
+    """Another lineage, as well sealed as the one that was there."""
+    file = model / artifact.LINEAGE
+    found = {key: value for key, value in json.loads(file.read_bytes()).items() if key != "seal"}
+    found["parameters"] = {"train": {"seed": 99}}
+    found["seal"] = artifact.digest_of(artifact.to_json(found).encode())
+    file.write_text(artifact.to_json(found), encoding="utf-8")
 
 
 class Killed(BaseException):

@@ -1,5 +1,6 @@
 """The stage `deploy`: who becomes champion, and what the release says."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -264,3 +265,33 @@ def test_the_namespace_is_the_overlays_unless_given() -> None:
     assert Params.parse({}, "deploy").namespace == "graphmill-dev"
     assert Params.parse({**PINNED, "overlay": "production"}, "deploy").namespace == "graphmill-production"
     assert Params.parse({**PINNED, "overlay": "production", "namespace": "money"}, "deploy").namespace == "money"
+
+
+def test_gates_passed_beside_another_champion_do_not_count(tmp_path: Path, params: Params) -> None:
+    """Nobody has compared them: the champion changed after `evaluate`, or `evaluate` looked into another home."""
+    gate = {**PASSED, "name": "not_worse_than_champion"}
+    home, at_once = registry.open(params.home), params.model_copy(update={"promote": "at_once"})
+    deployed(tmp_path, params, "first", "pass")
+    other = home.register(make_model(tmp_path / "other", "other"), {})
+    model, digest = make_model(tmp_path / "model", "second"), home.versions()[0].digest
+    place, release = tmp_path / "judged", tmp_path / "release"
+    judge(place, model, gates=[gate], champion={"version": "v0", "digest": digest})
+    home.move("champion", other, "meanwhile")
+    with pytest.raises(UserError, match="judged beside champion v0, and the champion in .* is v1; run `evaluate`"):
+        deploy.run(model, place, release, at_once)
+    judge(place, model, gates=[gate], champion=None)
+    with pytest.raises(UserError, match="judged beside no champion, and the champion in .* is v1"):
+        deploy.run(model, place, release, at_once)
+    assert (len(home.versions()), home.aliases()["champion"], release.exists()) == (2, "v1", False)
+    home.move("champion", "v0", "back")
+    judge(place, model, gates=[gate], champion={"version": "v7", "digest": digest})
+    for _ in range(2):  # the second time it is the champion itself
+        deploy.run(model, place, release, at_once)
+    assert home.aliases()["champion"] == "v2"
+
+
+def test_a_champion_that_is_gone(tmp_path: Path, params: Params) -> None:
+    deployed(tmp_path, params, "first", "pass")
+    shutil.rmtree(tmp_path / "registry" / "versions" / "v0")
+    with pytest.raises(UserError, match="champion is v0, which is gone"):
+        deployed(tmp_path, params, "second", "pass")

@@ -86,6 +86,7 @@ def sample(place):
     """`sample` of the Dockerfile, by the environment of the tests."""
     folder = place / "sample"
     run(sys.executable, ROOT / "images/sample.py", folder, cwd=ROOT, PYTHONPATH=str(ROOT), HOME=str(place))
+    run("chmod", "-R", "a+rX", folder)  # weights are written for their owner alone; a cluster fetches its own copy
     return folder
 
 

@@ -5,6 +5,7 @@ import errno
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from graphmill import registry
 from graphmill.errors import UserError
 from graphmill.registry import Registry, storage
 from graphmill.registry import __main__ as command
+from graphmill.registry.local import LocalRegistry
 from tests.registries import EVALUATION, Killed, essence, make_model
 
 
@@ -270,3 +272,82 @@ def test_a_real_disk_that_is_full(tmp_path: Path) -> None:
         assert essence(home) == before
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("file", ["history.jsonl", "versions"])
+def test_what_cannot_be_read_is_named(
+    home: Registry, models: list[Path], tmp_path: Path, file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder where a file should be and a file where a folder should be: neither is an empty registry."""
+    home.register(models[0], EVALUATION)
+    home.move("champion", "v0", "first")
+    place = tmp_path / "registry" / file
+    place.rename(tmp_path / "aside")
+    place.touch() if file == "versions" else place.mkdir()
+    for words in (["list"], ["show", "v0"], ["promote", "v0", "--why", "again"]):
+        assert command.main([*words, "--home", str(tmp_path / "registry")]) == 2, words
+        assert re.search(f"registry cannot be read: .* a directory .*{file}", capsys.readouterr().err), words
+    assert command.main(["list", "--home", str(models[0] / "model.json" / "registry")]) == 2
+    assert "cannot be read: Not a directory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"\xff\xfe",
+        b"[]",
+        b"",
+        b'{"alias": "champion", "from": null, "to": "v0"}',
+        b'{"alias": "king", "from": null, "to": "v0", "who": "ann", "when": "now", "why": "so"}',
+        b'{"alias": "champion", "from": null, "to": "latest", "who": "ann", "when": "now", "why": "so"}',
+        b'{"alias": "champion", "from": null, "to": 7, "who": "ann", "when": "now", "why": "so"}',
+    ],
+)
+def test_a_line_that_is_no_move(home: Registry, models: list[Path], tmp_path: Path, line: bytes) -> None:
+    home.register(models[0], EVALUATION)
+    home.move("candidate", "v0", "first")
+    with (tmp_path / "registry" / "history.jsonl").open("ab") as stream:
+        stream.write(line + b"\n")
+    for ask in (home.history, home.aliases, lambda: home.register(models[1], EVALUATION)):
+        with pytest.raises(UserError, match="history.jsonl: line 2 is damaged; restore the file from a backup"):
+            ask()
+
+
+def test_a_record_that_is_none(home: Registry, models: list[Path], tmp_path: Path) -> None:
+    home.register(models[0], EVALUATION)
+    record = tmp_path / "registry" / "versions" / "v0" / "version.json"
+    listed = {**json.loads(record.read_bytes()), "evaluation": ["sage"]}
+    for content in ({}, [], listed):
+        record.write_text(json.dumps(content), encoding="utf-8")
+        with pytest.raises(UserError, match="version.json: missing or damaged"):
+            home.versions()
+
+
+def test_nobody_goes_back_to_an_altered_version(home: Registry, models: list[Path], tmp_path: Path) -> None:
+    for model in models[:2]:
+        home.move("champion", home.register(model, EVALUATION), "better")
+    (home.path("v0") / "weights.safetensors").write_text("x", encoding="utf-8")
+    with pytest.raises(UserError, match="weights.safetensors: altered"):
+        registry.rollback(home, "alarms")
+    shutil.rmtree(tmp_path / "registry" / "versions" / "v0")
+    with pytest.raises(UserError, match="previous is v0, which is gone"):
+        registry.rollback(home, "alarms")
+    assert home.aliases() == {"champion": "v1", "previous": "v0"}
+
+
+def test_what_was_verified_is_promoted(
+    home: Registry, models: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another writer moves the alias between the verification and the move."""
+    home.move("candidate", home.register(models[0], EVALUATION), "new")
+    home.register(models[1], EVALUATION)
+    path = LocalRegistry.path
+
+    def slowly(self: LocalRegistry, name: str) -> Path:
+        found = path(self, name)
+        self.move("candidate", "v1", "newer")
+        return found
+
+    monkeypatch.setattr(LocalRegistry, "path", slowly)
+    assert command.main(["promote", "candidate", "--why", "good", "--home", str(tmp_path / "registry")]) == 0
+    assert home.aliases() == {"candidate": "v1", "champion": "v0"}

@@ -11,7 +11,7 @@ from graphmill import artifact, registry
 from graphmill.errors import UserError
 from graphmill.registry import Registry
 from graphmill.registry import __main__ as command
-from tests.registries import EVALUATION, Local, Remote, essence, make_model, process
+from tests.registries import EVALUATION, Local, Remote, essence, forge, make_model, process
 from tests.wandb_server import Server, at_work
 
 Place = Local | Remote
@@ -102,6 +102,19 @@ def test_wrong_names(home: Registry, models: list[Path]) -> None:
         home.path("../v0")
     with pytest.raises(UserError, match="nothing to roll back to"):
         registry.rollback(home, "why")
+
+
+def test_a_forged_lineage_is_not_served(place: Place, home: Registry, models: list[Path]) -> None:
+    """A directory has nothing else to give; what is fetched from a server is fetched again."""
+    home.register(models[0], EVALUATION)
+    folder = home.path("v0")
+    for change in (forge, lambda model: (model / "lineage.json").unlink()):
+        change(folder)
+        if isinstance(place, Local):
+            with pytest.raises(UserError, match="or not with its lineage; restore it"):
+                home.path("v0")
+        else:
+            assert artifact.read(home.path("v0"), "model").lineage["parameters"] == {"train": {"seed": 0}}
 
 
 def test_a_model_must_be_whole(home: Registry, models: list[Path]) -> None:

@@ -205,6 +205,8 @@ def test_no_key_and_no_machine_stands_in_the_files(offline):
     ("given", "told"),
     [
         ("https://user:token@host/data", "https://host/data"),
+        ("sftp://user:p@ss@host/data", "sftp://host/data"),
+        ("s3://bucket/ann@example.org", "s3://bucket/ann@example.org"),
         ("s3://bucket/key?X-Amz-Signature=abc", "s3://bucket/key"),
         ("payments-*.parquet?", "payments-*.parquet?"),
         ({"a": ["https://t@h/x"], "b": 3}, {"a": ["https://h/x"], "b": 3}),

@@ -20,6 +20,8 @@ __all__ = ["Params", "run"]
 
 SUMMARY = ("winner", "verdict", "metrics", "gates")
 """What the registry keeps of an evaluation."""
+AGAINST_CHAMPION = "not_worse_than_champion"
+"""The gate that compares with the champion, who may have changed since."""
 
 
 def run(
@@ -41,7 +43,7 @@ def run(
 
     Raises:
         UserError: when an input is altered, the model's lineage does not verify, the evaluation judged another
-            model, the overlay does not fit, or the registry's home cannot be written.
+            model or beside another champion, the overlay does not fit, or the registry's home cannot be written.
     """
     candidate = artifact.read(model, "model")
     judged = artifact.read(evaluation, "evaluation")
@@ -49,6 +51,7 @@ def run(
     _verify(candidate)
     rollout = rollout or Rollout()
     home = registry.open(params.home)
+    _compared(judged, candidate, home, params.home)
     with artifact.write(release, "release") as draft:
         version = home.register(candidate.path, summary)
         served = _served(home, version, summary, params)
@@ -81,9 +84,23 @@ def _verify(model: Artifact) -> None:
             raise UserError(f"{model.path}: its lineage does not verify: {check.what}: {check.detail}; train it again")
 
 
+def _compared(judged: Artifact, model: Artifact, home: Registry, place: str) -> None:
+    """Refuse gates that were passed beside another champion than the one that is there now."""
+    gates = [gate["name"] for gate in judged.manifest["gates"]]
+    if judged.manifest["verdict"] == "block" or AGAINST_CHAMPION not in gates or "champion" not in home.aliases():
+        return
+    name = home.resolve("champion")
+    champion = next(item for item in home.versions() if item.name == name)
+    rival = judged.manifest.get("champion")
+    if champion.digest not in (model.digest, rival and rival["digest"]):
+        beside = f"champion {rival['version']}" if rival else "no champion"
+        told = f"{judged.path}: judged beside {beside}, and the champion in {place} is {name}"
+        raise UserError(f"{told}; run `evaluate` again (under DVC with --force), with deploy.home as its registry")
+
+
 def _served(home: Registry, version: str, summary: Mapping[str, Any], params: Params) -> str | None:
     """The version that has the traffic when the release is applied."""
-    champion = home.aliases().get("champion")
+    champion = home.resolve("champion") if "champion" in home.aliases() else None
     at_once = summary["verdict"] == "pass" and (champion is None or params.promote == "at_once")
     return version if at_once else champion
 

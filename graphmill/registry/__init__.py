@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from graphmill.artifact import Artifact
 from graphmill.errors import UserError
 
 ALIASES = ("candidate", "champion", "previous")
@@ -24,6 +25,17 @@ class Version:
     registered_by: str
     registered_at: str
     evaluation: dict[str, Any]
+    seal: str | None = None
+    """Of the lineage that it was registered with; None where that was not kept."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.evaluation, dict):
+            raise TypeError("an evaluation is a mapping")
+
+    def holds(self, model: Artifact) -> bool:
+        """Whether ``model`` is what was registered: its content, and the lineage that came with it."""
+        seal = model.lineage.get("seal")
+        return model.digest == self.digest and seal is not None and self.seal in (None, seal)
 
 
 @dataclass(frozen=True)
@@ -121,10 +133,11 @@ def rollback(registry: Registry, why: str) -> tuple[str, str]:
         The version that was champion and the one that is.
 
     Raises:
-        UserError: when there is no previous champion.
+        UserError: when there is no previous champion, or its files were altered.
     """
     aliases = registry.aliases()
     if "previous" not in aliases:
         raise UserError("nothing to roll back to: no champion was ever replaced; see `registry list`")
+    registry.path("previous")  # a version that is gone or altered serves nobody
     registry.move("champion", aliases["previous"], why)
     return aliases["champion"], aliases["previous"]

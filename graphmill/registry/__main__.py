@@ -70,10 +70,11 @@ def diff(home: Registry, given: argparse.Namespace) -> None:
 
 def promote(home: Registry, given: argparse.Namespace) -> None:
     """Move an alias to a version, after verifying the version."""
-    home.path(given.version)
+    target = home.resolve(given.version)  # once: an alias may move meanwhile, to a version that was not verified
+    home.path(target)
     before = home.aliases().get(given.alias)
-    home.move(given.alias, given.version, given.why)
-    print(f"{given.alias}: {before or 'nothing'} → {home.aliases()[given.alias]}")
+    home.move(given.alias, target, given.why)
+    print(f"{given.alias}: {before or 'nothing'} → {target}")
 
 
 def rollback(home: Registry, given: argparse.Namespace) -> None:

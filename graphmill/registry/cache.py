@@ -7,6 +7,7 @@ from pathlib import Path
 
 from graphmill import artifact
 from graphmill.errors import UserError
+from graphmill.registry import Version
 from graphmill.registry.moves import KIND
 from graphmill.registry.storage import flush_tree, locked
 
@@ -23,22 +24,22 @@ def folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "graphmill"
 
 
-def fetch(digest: str, download: Callable[[Path], None]) -> Path:
-    """The model folder with ``digest``: the one that is here, if it is unaltered, else a new one.
+def fetch(version: Version, download: Callable[[Path], None]) -> Path:
+    """The model folder of ``version``: the one that is here, if it is unaltered, else a new one.
 
     Args:
-        digest: the model's, as `graphmill.artifact.read` computes it.
+        version: its record.
         download: writes the model into a folder.
 
     Raises:
         UserError: when what was downloaded is not that model, or the cache cannot be written.
     """
-    home = folder() / "models" / digest
+    home = folder() / "models" / version.digest
     try:
         home.mkdir(parents=True, exist_ok=True)
         with locked(home / ".lock", PATIENCE):
-            if not _holds(home / KIND, digest):
-                _fill(home, digest, download)
+            if not _holds(home / KIND, version):
+                _fill(home, version, download)
     except OSError as error:
         reason = f"{error.strerror or error} ({error.filename or home})"
         raise UserError(
@@ -47,22 +48,22 @@ def fetch(digest: str, download: Callable[[Path], None]) -> Path:
     return home / KIND
 
 
-def _holds(model: Path, digest: str) -> bool:
+def _holds(model: Path, version: Version) -> bool:
     try:
-        return artifact.read(model, KIND).digest == digest
+        return version.holds(artifact.read(model, KIND))
     except UserError:
         return False
 
 
-def _fill(home: Path, digest: str, download: Callable[[Path], None]) -> None:
+def _fill(home: Path, version: Version, download: Callable[[Path], None]) -> None:
     """Into a hidden sibling, verified, then one rename; what a killed process left is cleared."""
     partial = home / ".partial"
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir()
         download(partial)
-        if artifact.read(partial, KIND).digest != digest:
-            raise UserError("its digest is another one")
+        if not version.holds(artifact.read(partial, KIND)):
+            raise UserError("not the model that was registered, or not with its lineage")
         flush_tree(partial)
         shutil.rmtree(home / KIND, ignore_errors=True)
         os.rename(partial, home / KIND)

@@ -47,8 +47,9 @@ class LocalRegistry:
     def path(self, name: str) -> Path:
         """The verified model folder of a version or alias."""
         folder = self._folder(self.resolve(name))
-        if artifact.read(folder / KIND, KIND).digest != self._record(folder.name).digest:
-            raise UserError(f"{folder}: not the model that was registered; restore it from a backup")
+        if not self._record(folder.name).holds(artifact.read(folder / KIND, KIND)):
+            told = "not the model that was registered, or not with its lineage"
+            raise UserError(f"{folder}: {told}; restore it from a backup")
         return folder / KIND
 
     def resolve(self, name: str) -> str:
@@ -72,12 +73,14 @@ class LocalRegistry:
         file = self.home / HISTORY
         found: list[Move] = []
         try:
-            lines = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")  # a reason may hold other line ends
+            lines = file.read_bytes().removesuffix(b"\n").split(b"\n")  # a reason may hold other line ends
         except FileNotFoundError:
             return found
+        except OSError as error:
+            raise UserError(f"{self.home}: the registry cannot be read: {artifact.told(error)}") from None
         for number, line in enumerate(lines, 1):
             try:
-                found.append(Move.parse(json.loads(line)))
+                found.append(_move(json.loads(line)))
             except (ValueError, TypeError, AttributeError, UserError):
                 raise UserError(f"{file}: line {number} is damaged; restore the file from a backup") from None
         return found
@@ -105,7 +108,8 @@ class LocalRegistry:
             shutil.copytree(source.path, partial / KIND)
             if artifact.read(partial / KIND, KIND).digest != source.digest:
                 raise UserError(f"{source.path}: changed while it was being registered; register it again")
-            record = {"digest": source.digest, "registered_by": who(), "registered_at": now()}
+            record = {"digest": source.digest, "seal": source.lineage["seal"]}
+            record |= {"registered_by": who(), "registered_at": now()}
             content = artifact.to_json({**record, "evaluation": dict(evaluation)})
             (partial / RECORD).write_text(content, encoding="utf-8")
             flush_tree(partial)
@@ -122,7 +126,12 @@ class LocalRegistry:
 
     def _names(self) -> list[str]:
         folder = self.home / "versions"
-        names = [item.name for item in folder.iterdir()] if folder.is_dir() else []
+        try:
+            names = [item.name for item in folder.iterdir()]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise UserError(f"{self.home}: the registry cannot be read: {artifact.told(error)}") from None
         return sorted((name for name in names if _VERSION.fullmatch(name)), key=lambda name: int(name[1:]))
 
     def _folder(self, name: str) -> Path:
@@ -144,4 +153,17 @@ def _reason(error: OSError) -> str:
     """Why, and at which file; `shutil.copytree` gathers one reason a file, of which the first says enough."""
     if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):
         return str(error.args[0][0][2])
-    return f"{error.strerror or error} ({error.filename})"
+    return artifact.told(error)
+
+
+def _move(line: Any) -> Move:
+    """The move that a line tells.
+
+    Raises:
+        ValueError: when no registry has such an alias or version.
+    """
+    move = Move.parse(line)
+    moves.check_alias(move.alias)
+    if not _VERSION.fullmatch(move.target):
+        raise ValueError(move.target)
+    return move

@@ -103,7 +103,7 @@ def _judged(version: Version) -> Iterator[tuple[str, str]]:
         yield key, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     for gate in gates:
         word = "passed" if gate["passed"] else "FAILED"
-        yield "gate", f"{word}  {gate['name']}: {gate['value']}, bound {gate['bound']}"
+        yield "gate", f"{word}  {gate['name']}: {_cell(gate['value'])}, bound {_cell(gate['bound'])}"
 
 
 def _moves(moves: Iterable[Move]) -> Iterator[tuple[str, str]]:

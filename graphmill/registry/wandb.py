@@ -61,7 +61,7 @@ class WandbRegistry:
         name = self.resolve(name)
         found = next(item for item in self._uploaded() if item.version == name)
         try:
-            return cache.fetch(found.metadata["digest"], lambda folder: self._client.download(found, folder))
+            return cache.fetch(_record(found), lambda folder: self._client.download(found, folder))
         except UserError as error:
             raise UserError(f"{self.home}: version {name} is not to be had: {error}") from None
 
@@ -118,7 +118,8 @@ class WandbRegistry:
 
     def _add(self, source: artifact.Artifact, evaluation: Mapping[str, Any]) -> str:
         """A copy is uploaded, so that what is uploaded is what was verified."""
-        record = {"digest": source.digest, "registered_by": self._client.who(), "registered_at": now()}
+        record = {"digest": source.digest, "seal": source.lineage["seal"]}
+        record |= {"registered_by": self._client.who(), "registered_at": now()}
         shown = {key: evaluation[key] for key in ("verdict", "winner") if key in evaluation}
         with _scratch() as (content, rest):
             shutil.copytree(source.path, content)
@@ -158,8 +159,8 @@ class WandbRegistry:
 def _record(item: Any) -> Version:
     said = item.metadata
     try:
-        evaluation = json.loads(said["evaluation"])
-        return Version(item.version, said["digest"], said["registered_by"], said["registered_at"], evaluation)
+        evaluation, seal = json.loads(said["evaluation"]), said.get("seal")
+        return Version(item.version, said["digest"], said["registered_by"], said["registered_at"], evaluation, seal)
     except (KeyError, ValueError, TypeError):
         raise UserError(f"{item.name}: its metadata is damaged; delete the version at W&B, or restore it") from None
 

@@ -14,7 +14,7 @@ from graphmill.errors import UserError
 SHORT = 16
 """How many characters of a digest name an artifact among W&B's aliases."""
 
-_SECRET = re.compile(r"(?<=://)[^/@\s]*@|(?<=[^\s?])\?[^\s#]*(?=$|#)")
+_SECRET = re.compile(r"(?<=://)[^/?#\s]*@|(?<=[^\s?])\?[^\s#]*(?=$|#)")
 
 
 @dataclass(frozen=True)
