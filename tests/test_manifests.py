@@ -21,8 +21,9 @@ from graphmill.deploy.release import Release, home, mode_of, overlays
 from graphmill.errors import UserError
 from graphmill.registry import Version
 from graphmill.rollout import Params as Rollout
+from graphmill.rollout.local import Local
 from graphmill.rollout.state import State, Store
-from graphmill.rollout.target import Revision
+from graphmill.rollout.target import Revision, Unreachable
 from graphmill.serving.settings import parse
 
 HOME = Path(__file__).parent.parent
@@ -99,7 +100,7 @@ def config(documents: Documents) -> str:
 def test_knative_gets_nothing_that_it_refuses(tmp_path: Path) -> None:
     documents = varied(tmp_path, ["canary-knative"])
     container = one(documents, "ServingRuntime")["spec"]["containers"][0]
-    assert "lifecycle" not in container and [port["containerPort"] for port in container["ports"]] == [8080]
+    assert "lifecycle" not in container and container["ports"] == [{"containerPort": 8080, "protocol": "TCP"}]
     service = one(documents, "InferenceService")
     assert not set(rules.NOT_IN_KNATIVE) & service["spec"]["predictor"].keys()
     assert service["metadata"]["annotations"]["serving.kserve.io/deploymentMode"] == "Knative"
@@ -129,12 +130,14 @@ def test_pods_and_rights_are_as_small_as_can_be(overlay: str) -> None:
     assert [where.partition(" ")[0] for where, _ in containers] == ["Job", "InferenceService"]
     for _, container in containers:
         context = container["securityContext"]
-        assert context["readOnlyRootFilesystem"] and context["runAsNonRoot"] and not context["privileged"]
+        assert context["readOnlyRootFilesystem"] and context["runAsNonRoot"] and "privileged" not in context
         assert not context["allowPrivilegeEscalation"] and context["capabilities"] == {"drop": ["ALL"]}
         assert context["seccompProfile"] == {"type": "RuntimeDefault"}
         assert container["resources"]["limits"]["memory"] == container["resources"]["requests"]["memory"]
     tokens = {where: pod.get("automountServiceAccountToken") for where, pod in Objects(documents).pods()}
     assert tokens == {"Job graphmill-model-rollout": True, "InferenceService graphmill-model": False}
+    pipeline = one(documents, "ServiceAccount", "graphmill-model-pipeline")
+    assert pipeline["automountServiceAccountToken"], "Kubeflow's pods do not ask for it, and Argo's executor needs it"
     rollout = one(documents, "Role", "graphmill-model-rollout")["rules"]
     assert {(tuple(rule["resources"]), tuple(rule["resourceNames"]), tuple(rule["verbs"])) for rule in rollout} == {
         (("inferenceservices",), ("graphmill-model",), ("get", "patch")),
@@ -228,6 +231,7 @@ CAUGHT: list[tuple[Callable[[Documents], Any], str]] = [
     (lambda documents: predictor(documents)["model"].update(env=[{"name": "PYTHONPATH"}]), "PYTHONPATH is not allowed"),
     (knative, "terminationGracePeriodSeconds: Knative does not take it"),
     (knative, "Knative takes no lifecycle and one port only"),
+    (knative, "ports: Knative does not take the name 'http'"),
     (pop(container, "readinessProbe"), "readinessProbe must ask /v2/models/{{.Name}}/ready, not None"),
     (lambda documents: container(documents)["livenessProbe"]["httpGet"].update(port=9000), "asks port 9000"),
     (lambda documents: container(documents)["startupProbe"]["httpGet"].update(path="/v2"), "startupProbe must ask"),
@@ -235,8 +239,12 @@ CAUGHT: list[tuple[Callable[[Documents], Any], str]] = [
     (put(predictor, terminationGracePeriodSeconds=60), "terminationGracePeriodSeconds must be above 60"),
     (pop(container, "resources"), "resources.limits.memory is missing"),
     (lambda documents: container(documents)["securityContext"].pop("readOnlyRootFilesystem"), "must be True, not None"),
+    (lambda documents: container(documents)["securityContext"].update(privileged=True), "privileged must not be set"),
+    (lambda documents: (knative(documents), container(documents)["securityContext"].update(privileged=False)),
+     "privileged: Knative before 1.17 does not take it"),
     (lambda documents: predictor(documents)["securityContext"].update(runAsUser=0), "a runAsUser other than 0"),
     (put(predictor, serviceAccountName="nobody"), "no ServiceAccount 'nobody' here"),
+    (put(predictor, serviceAccountName="graphmill-model-pipeline"), "automountServiceAccountToken must be false"),
     (lambda documents: container(documents)["args"].append("--modle=x"), "unknown argument '--modle=x'"),
     (lambda documents: container(documents)["args"].append("--http_port=8090"), "--http_port=8090 is no port"),
     (lambda documents: container(documents)["volumeMounts"].append({"name": "x", "mountPath": "/x"}), "is no volume"),
@@ -339,6 +347,21 @@ def test_a_job_whose_pod_was_killed_goes_on(tmp_path: Path, monkeypatch: pytest.
     assert asked[0][-1] == "--candidate=v1" and "--candidate=v1" not in asked[1]
     (tmp_path / "rollouts" / "fraud" / "state.json").write_text("{", encoding="utf-8")
     assert job.main(given) == 2
+    shutil.rmtree(tmp_path / "rollouts")
+    monkeypatch.setattr(Local, "saved", lambda self: open_one.text())
+    assert job.main(given) == 0 and asked[-1][0] == "resume", "killed before its own folder had it"
+
+    def away(self: Local) -> str:
+        raise Unreachable("the API server did not answer")
+
+    monkeypatch.setattr(Local, "saved", away)
+    assert job.main(given) == 3, "neither rolled back nor a mistake: the next pod tries again"
+
+
+def test_the_job_ends_for_what_would_end_the_same() -> None:
+    first, second = one(built("dev"), "Job")["spec"]["podFailurePolicy"]["rules"]
+    assert first == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+    assert (second["action"], second["onExitCodes"]["values"]) == ("FailJob", [1, 2])
 
 
 def test_a_release_without_a_candidate_has_no_job(tmp_path: Path) -> None:

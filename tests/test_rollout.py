@@ -227,6 +227,14 @@ def test_neither_time_nor_requests_alone_end_a_step(tmp_path):
     assert one.tick().phase == "watching"  # requests, but no time
 
 
+def test_the_line_of_a_terminal_says_what_is_being_done(tmp_path):
+    one = machine(World(), tmp_path)
+    told = {phase: one.progress(begun().to(phase, 1.0, step=3)) for phase in ("moving", "promoting", "rolling_back")}
+    assert told == {
+        "moving": "v1: to 100 %", "promoting": "v1: takes the champion's place", "rolling_back": "v1: rolling back",
+    }  # fmt: skip
+
+
 def test_never_ready_is_rolled_back(tmp_path):
     world = World(problem=Status(False, "CrashLoopBackOff"))
     state = drive(world, tmp_path, ready_minutes=5)

@@ -115,7 +115,8 @@ def test_a_good_version_becomes_the_champion_and_can_be_taken_back(place, capsys
     told = capsys.readouterr().out.splitlines()
     assert told[0] == "tiny: v1 beside v0: to shadow" and told[-1] == "tiny: v1 is the champion"
     phases = [(entry["phase"], entry["step"]) for entry in place.store.log()]
-    assert phases == [*[(phase, step) for step in range(4) for phase in ("moving", "watching")], ("promoted", 3)]
+    steps = [(phase, step) for step in range(4) for phase in ("moving", "watching")]
+    assert phases == [*steps, ("promoting", 3), ("promoted", 3)]
     assert place.home.aliases() == {"champion": "v1", "previous": "v0"}
     counts = place.counts()
     assert counts["champion"]["failures"] == counts["candidate"]["failures"] == 0
@@ -180,7 +181,7 @@ def test_killed_watchers_and_a_killed_front_change_nothing_in_the_end(place):
 
 
 def _reached(place, phase, step):
-    order = ("moving", "watching", "rolling_back", "promoted", "rolled_back")
+    order = ("moving", "watching", "promoting", "rolling_back", "promoted", "rolled_back")
     state = place.state
     return (
         state is not None

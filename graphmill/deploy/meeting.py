@@ -11,6 +11,8 @@ from graphmill.errors import UserError
 
 POD_LABEL = "serving.kserve.io/inferenceservice"
 """The label by which KServe marks a service's pods."""
+PORT_NAMES = ("", "http1", "h2c")
+"""Knative's names of a container's port."""
 
 
 def runtimes_are_there(objects: Objects) -> Iterator[str]:
@@ -43,14 +45,19 @@ def flags_are_the_predictors(objects: Objects) -> Iterator[str]:
             yield f"{where}: --http_port={settings.http_port} is no port of the container"
 
 
-def knative_has_no_lifecycle(objects: Objects) -> Iterator[str]:
-    """Knative's webhook refuses lifecycle hooks and a second port."""
-    for service in objects.of("InferenceService"):
-        if service["metadata"].get("annotations", {}).get(MODE) == KNATIVE:
-            for runtime in objects.of("ServingRuntime"):
-                container = runtime["spec"]["containers"][0]
-                if "lifecycle" in container or len(container["ports"]) > 1:
-                    yield f"ServingRuntime {runtime['metadata']['name']}: Knative takes no lifecycle and one port only"
+def knative_takes_the_container(objects: Objects) -> Iterator[str]:
+    """Knative's webhook refuses lifecycle hooks, a second port, and most names of the first."""
+    if KNATIVE not in [item["metadata"].get("annotations", {}).get(MODE) for item in objects.of("InferenceService")]:
+        return
+    for runtime in objects.of("ServingRuntime"):
+        where, container = f"ServingRuntime {runtime['metadata']['name']}", runtime["spec"]["containers"][0]
+        if "lifecycle" in container or len(container["ports"]) > 1:
+            yield f"{where}: Knative takes no lifecycle and one port only"
+        for name in (port.get("name", "") for port in container["ports"]):
+            if name not in PORT_NAMES:
+                yield f"{where}: ports: Knative does not take the name {name!r}; leave it out, or http1, or h2c"
+        if "privileged" in container.get("securityContext", {}):
+            yield f"{where}: securityContext.privileged: Knative before 1.17 does not take it, not even false"
 
 
 def volumes_are_there(objects: Objects) -> Iterator[str]:
@@ -106,7 +113,7 @@ def metrics_are_where_they_are_asked(objects: Objects) -> Iterator[str]:
 
 
 CHECKS: tuple[Callable[[Objects], Iterator[str]], ...] = (
-    runtimes_are_there, flags_are_the_predictors, knative_has_no_lifecycle, volumes_are_there, claims_hold_the_model,
+    runtimes_are_there, flags_are_the_predictors, knative_takes_the_container, volumes_are_there, claims_hold_the_model,
     selectors_meet_the_pods, metrics_are_where_they_are_asked,
 )  # fmt: skip
 """Every check."""

@@ -21,8 +21,9 @@ def pods_are_nobody(objects: Objects) -> Iterator[str]:
             yield f"{where}: shares the node's network or processes"
         if pod.get("serviceAccountName", "default") not in objects.names("ServiceAccount"):
             yield f"{where}: no ServiceAccount {pod.get('serviceAccountName', 'default')!r} here"
+    used = {pod.get("serviceAccountName") for _, pod in objects.pods()}
     for account in objects.of("ServiceAccount"):
-        if account.get("automountServiceAccountToken") is not False:
+        if account["metadata"]["name"] in used and account.get("automountServiceAccountToken") is not False:
             yield f"ServiceAccount {account['metadata']['name']}: automountServiceAccountToken must be false"
 
 
@@ -30,7 +31,6 @@ def containers_are_confined(objects: Objects) -> Iterator[str]:
     """No way to become more than they are, and nothing to write on but what is mounted."""
     wanted = {
         "allowPrivilegeEscalation": False,
-        "privileged": False,
         "readOnlyRootFilesystem": True,
         "runAsNonRoot": True,
         "capabilities": {"drop": ["ALL"]},
@@ -41,6 +41,8 @@ def containers_are_confined(objects: Objects) -> Iterator[str]:
         for field, value in wanted.items():
             if context.get(field) != value:
                 yield f"{where}: securityContext.{field} must be {value}, not {context.get(field)}"
+        if context.get("privileged"):
+            yield f"{where}: securityContext.privileged must not be set"
         if "/tmp" not in [mount["mountPath"] for mount in container.get("volumeMounts", [])]:
             yield f"{where}: nothing is mounted at /tmp, and the root file system is read-only"
 

@@ -29,7 +29,7 @@ INTERRUPTED = "the rollout stays where it stands: `resume` goes on with it, `rol
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status is 0, 1 after a rollback, 2 for the user's mistake."""
+    """Run one command; the exit status is 0, 1 after a rollback, 2 for the user's mistake, 3 for want of an answer."""
     given = _parser().parse_args(arguments)
     log_warnings()
     before = signal.signal(signal.SIGTERM, _terminated)
@@ -39,9 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         deploy = Deploy.parse(sections["deploy"], "deploy")
         with closing(Rollout(params, deploy, given.graph, given.port)) as rollout:
             status: int = given.command(rollout, params, given)
-    except (UserError, Unreachable) as error:
+    except UserError as error:
         print(f"rollout: {error}", file=sys.stderr)
         return 2
+    except Unreachable as error:
+        print(f"rollout: {error}; try again when it answers", file=sys.stderr)
+        return 3
     except KeyboardInterrupt as interrupt:
         print(f"rollout: {INTERRUPTED}", file=sys.stderr)
         return 143 if interrupt.args else 130

@@ -107,7 +107,8 @@ class Machine:
         step, seen = self._step(state), self._found
         share = "shadow" if step.traffic == 0 else f"{step.traffic} %"
         if state.phase != "watching":
-            return f"{state.candidate.version}: {'to ' + share if state.phase == 'moving' else 'rolling back'}"
+            doing = {"moving": f"to {share}", "promoting": "takes the champion's place"}
+            return f"{state.candidate.version}: {doing.get(state.phase, 'rolling back')}"
         minutes, requests = (self._clock() - state.since) / MINUTE, judged(seen.seen) - state.judged
         measured = [f"{one.name} {one.value:.3f}" for one in seen.verdicts if one.value is not None]
         passed = f"{minutes:.1f} of {step.minutes:g} min, {requests} of {step.requests} requests"

@@ -27,7 +27,11 @@ LOGGER = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class State:
-    """Where a rollout stands. ``moving``: the traffic of ``step`` is being set; ``watching``: its guards are read."""
+    """Where a rollout stands.
+
+    ``moving``: the traffic of ``step`` is being set; ``watching``: its guards are read; ``promoting``: the last step
+    has ended well, and the candidate takes the champion's place.
+    """
 
     name: str
     champion: Revision
