@@ -62,9 +62,11 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates git libgomp1 \
     && rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log /var/cache/ldconfig/aux-cache
 COPY --from=stage-packages /opt/graphmill /opt/graphmill
-# what `deploy` makes a release of
+# what `deploy` makes a release of, and the numbers that nobody gave
 COPY manifests /opt/graphmill/manifests
-ENV GRAPHMILL_MANIFESTS=/opt/graphmill/manifests
+COPY params.yaml /opt/graphmill/
+ENV GRAPHMILL_MANIFESTS=/opt/graphmill/manifests \
+    GRAPHMILL_PARAMS=/opt/graphmill/params.yaml
 ARG BASE
 ARG GRAPHMILL_VERSION=0
 ARG GRAPHMILL_REVISION=""
@@ -80,7 +82,7 @@ CMD ["python", "-m", "components", "--help"]
 
 # --- a small model and graph, made by the steps, over which the predictor's kernels are compiled
 FROM stage AS sample
-COPY params.yaml images/sample.py ./
+COPY images/sample.py ./
 RUN python sample.py /tmp/sample
 
 FROM serve-packages AS kernels

@@ -4,6 +4,7 @@ Runs in the image `stage`, as the image `serve` is built. Quality does not matte
 there.
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,9 @@ def main() -> None:
     folder = Path(sys.argv[1])
     write(make(seed=7, scale=SCALE), str(folder / "data"))
     params = folder / "params.yaml"
-    sections = load(Path("params.yaml"))
+    sections = load(Path(os.environ.get("GRAPHMILL_PARAMS", "params.yaml")))
     sections["train"] |= HURRY
+    sections["tracking"] = {"mode": "off"}
     params.write_text(yaml.safe_dump(sections))
     for stage in ("ingest", "graph", "features", "train"):
         run(stage, params, folder / "data", folder)
