@@ -171,6 +171,8 @@ def write_text(path: Path, content: str) -> None:
 
 def _seal(draft: Draft, kind: str) -> None:
     files = {name: file_digest(draft.folder / name) for name in list_files(draft.folder, kind)}
+    for name in files:  # safetensors writes for its owner alone; an artifact is for whoever may read its folder
+        (draft.folder / name).chmod(0o644)
     content = to_json({**draft.manifest, "kind": kind, "format": FORMAT, "files": files})
     (draft.folder / f"{kind}.json").write_text(content, encoding="utf-8")
     if draft.lineage is not None:

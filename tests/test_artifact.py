@@ -223,3 +223,10 @@ def test_a_second_writer_is_refused_and_the_first_finishes(tmp_path):
                 raise AssertionError("never reached")
     assert (artifact.read(tmp_path / "graph", "graph").path / "a.txt").read_text() == "first"
     assert [item.name for item in tmp_path.iterdir()] == ["graph"]
+
+
+def test_whoever_may_read_the_folder_may_read_the_files(tmp_path):
+    with artifact.write(tmp_path / "model", "model") as draft:
+        save_file({"weight": np.zeros(3, np.float32)}, draft.folder / "weights.safetensors")
+        (draft.folder / "weights.safetensors").chmod(0o600)
+    assert (tmp_path / "model" / "weights.safetensors").stat().st_mode & 0o777 == 0o644
