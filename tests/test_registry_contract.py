@@ -48,9 +48,20 @@ def test_an_empty_registry(home: Registry) -> None:
         home.path("champion")
 
 
+def test_a_version_that_is_judged_again_has_the_newer_judgement(home: Registry, models: list[Path]) -> None:
+    """Else a model that other gates let through could never be rolled out."""
+    assert home.register(models[0], {**EVALUATION, "verdict": "block"}) == "v0"
+    before = home.versions()[0]
+    assert home.register(models[0], EVALUATION) == "v0"
+    (after,) = home.versions()
+    assert after.evaluation == EVALUATION and before.evaluation["verdict"] == "block"
+    assert (after.digest, after.seal, after.registered_at) == (before.digest, before.seal, before.registered_at)
+    home.path("v0")
+
+
 def test_versions_are_copies_and_content_addressed(home: Registry, models: list[Path]) -> None:
     assert [home.register(model, EVALUATION) for model in models] == ["v0", "v1", "v2"]
-    assert home.register(models[1], {**EVALUATION, "verdict": "block"}) == "v1"
+    assert home.register(models[1], EVALUATION) == "v1"
     shutil.rmtree(models[1])
     kept = artifact.read(home.path("v1"), "model")
     assert (kept.path / "weights.safetensors").read_text(encoding="utf-8") == "weights 1"

@@ -18,7 +18,7 @@ ALIASES = ("candidate", "champion", "previous")
 
 @dataclass(frozen=True)
 class Version:
-    """One registered model; ``evaluation`` is the summary it was first registered with."""
+    """One registered model; ``evaluation`` is the summary of its newest judgement."""
 
     name: str
     digest: str
@@ -66,6 +66,8 @@ class Registry(Protocol):
 
     def register(self, model: str | Path, evaluation: Mapping[str, Any]) -> str:
         """Keep a copy of the model artifact; return its version, an existing one for the same content.
+
+        A model that is there already keeps its version, and gets the newer judgement: other gates, another verdict.
 
         Raises:
             UserError: when the model is altered or has no lineage, or the copy cannot be kept.

@@ -41,6 +41,7 @@ class LocalRegistry:
             for version in self.versions():
                 if version.digest == source.digest:
                     self.path(version.name)
+                    self._judge(version.name, evaluation)
                     return version.name
             return self._add(source, evaluation)
 
@@ -118,6 +119,13 @@ class LocalRegistry:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         return name
+
+    def _judge(self, name: str, evaluation: Mapping[str, Any]) -> None:
+        """The newer judgement of a version in place of the older; everything else of its record stays."""
+        file = self._folder(name) / RECORD
+        record = json.loads(file.read_text(encoding="utf-8"))
+        if record["evaluation"] != evaluation:
+            replace_text(file, artifact.to_json({**record, "evaluation": dict(evaluation)}))
 
     def _next(self) -> str:
         """A number that no version has, nor had when an alias named it: it means one thing for ever."""

@@ -54,7 +54,13 @@ class WandbRegistry:
     def register(self, model: str | Path, evaluation: Mapping[str, Any]) -> str:
         """Upload the model as the next version, unless its content is there already."""
         source = moves.source(model)
-        return self._named(source.digest) or self._add(source, evaluation)
+        name = self._named(source.digest)
+        if name is None:
+            return self._add(source, evaluation)
+        found = next(item for item in self._uploaded() if item.version == name)
+        if _record(found).evaluation != evaluation:
+            self._client.describe(found, _judged(evaluation))
+        return name
 
     def path(self, name: str) -> Path:
         """The model in this machine's cache, fetched when it is not there and verified always."""
@@ -120,13 +126,11 @@ class WandbRegistry:
         """A copy is uploaded, so that what is uploaded is what was verified."""
         record = {"digest": source.digest, "seal": source.lineage["seal"]}
         record |= {"registered_by": self._client.who(), "registered_at": now()}
-        shown = {key: evaluation[key] for key in ("verdict", "winner") if key in evaluation}
         with _scratch() as (content, rest):
             shutil.copytree(source.path, content)
             if artifact.read(content, KIND).digest != source.digest:
                 raise UserError(f"{source.path}: changed while it was being registered; register it again")
-            metadata = {**shown, **record, "evaluation": artifact.to_json(dict(evaluation))}
-            self._client.add(KIND, self._collection, content, metadata, rest)
+            self._client.add(KIND, self._collection, content, {**_judged(evaluation), **record}, rest)
         name = self._named(source.digest)
         if name is None:
             raise UserError(
@@ -154,6 +158,12 @@ class WandbRegistry:
                     moved = True
             if not moved:
                 return
+
+
+def _judged(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """A judgement as metadata: whole, and what a person looks for in W&B's pages."""
+    shown = {key: evaluation[key] for key in ("verdict", "winner") if key in evaluation}
+    return {**shown, "evaluation": artifact.to_json(dict(evaluation))}
 
 
 def _record(item: Any) -> Version:

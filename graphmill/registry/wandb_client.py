@@ -101,6 +101,16 @@ class Client:
             version.aliases = [*version.aliases, *aliases]
             version.save()
 
+    def describe(self, version: Any, metadata: Mapping[str, Any]) -> None:
+        """Replace some of a version's metadata; the rest stays.
+
+        Raises:
+            UserError: when the server does not let it.
+        """
+        with self._asking("describe a version"):
+            version.metadata = {**version.metadata, **metadata}
+            version.save()
+
     def download(self, version: Any, folder: Path) -> None:
         """Every file of a version.
 
