@@ -18,6 +18,8 @@ NAMES = {
     "build": "payments to a graph with 7-day windows, against pandas",
     "serving": "the predictor under load, with and without events, against an echo on the same server",
     "guards": "what a rollout's guards let through and roll back, against a threshold and a repeated test",
+    "policy": "when it pays to retrain: quiet years, steps, and replays against never and every period",
+    "concept": "performance without labels and its audit, against raw scores and a naive audit",
 }
 
 

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from graphmill.drift import verdicts
 from graphmill.drift.distances import distances
 from graphmill.drift.items import SEVERITY, Item
-from graphmill.drift.measures import Measure, mature, measures
+from graphmill.drift.measures import Measure, measures
 from graphmill.drift.params import Bounds, Params
 from graphmill.drift.source import rounded
 
@@ -34,7 +35,7 @@ def items(
     found = [_judge(measure, before.get(measure.key, []), params) for measure in now]
     _holm(found, params)
     found += distances(newest, history, params)
-    return found + _new(newest) + _unlabelled(newest, params)
+    return found + _new(newest) + verdicts.items(newest, reference, params)
 
 
 def _judge(now: Measure, before: list[Measure], params: Params) -> Item:
@@ -53,9 +54,12 @@ def _judge(now: Measure, before: list[Measure], params: Params) -> Item:
     change = now.value - mean
     item.effect = change / unit
     item.z = change / _scale(now, before, spread, bounds.floor * unit / 4, params.few)
+    if change * now.side < 0:
+        return item  # better than before
     matters = abs(item.effect) >= bounds.floor and (not now.share or abs(change) >= params.rate.floor)
     if count >= params.enough:
-        item.p = float(2 * stats.t.sf(abs(item.z), count - 1)) if matters else 1.0
+        sides = 1 if now.side else 2
+        item.p = float(sides * stats.t.sf(abs(item.z), count - 1)) if matters else 1.0
     else:
         item.state = _by_size(abs(item.effect), count, bounds, params) if abs(item.z) >= params.shift else "ok"
     return item
@@ -108,22 +112,16 @@ def _new(newest: dict[str, Any]) -> list[Item]:
     ]
 
 
-def _unlabelled(newest: dict[str, Any], params: Params) -> list[Item]:
-    """The label rate of a period whose labels are not there yet."""
-    summary = newest.get("predictions")
-    if summary is None or not summary["examples"] or mature(summary, params.label_share, params.positives):
-        return []
-    return [Item("prediction", "label", "label rate", "rate", None, None, None, 0, state="insufficient_labels")]
-
-
 def families(found: list[Item], errors: dict[str, str], params: Params) -> dict[str, dict[str, Any]]:
     """Each family's state, how many past periods its items had (the median), and its least corrected p-value."""
     report = {}
-    for family in ("feature", "structure", "prediction"):
+    for family in ("feature", "structure", "prediction", "performance"):
         own = [item for item in found if item.family == family]
         past = int(np.median([item.past for item in own if item.state != "insufficient_labels"] or [0]))
         state = max((item.state for item in own), key=SEVERITY.index, default="cold_start")
-        if state in ("ok", "insufficient_labels", "cold_start"):
+        if family == "performance" and any(item.state == "insufficient_labels" for item in own) and state != "alarm":
+            state = "warn" if state == "warn" else "insufficient_labels"
+        elif state in ("ok", "insufficient_labels", "cold_start"):
             state = "cold_start" if past < params.few else "ok"
         tested = [item.p for item in own if item.p is not None]
         report[family] = {
