@@ -17,7 +17,9 @@ NAMES = {
     "windows": "point-in-time aggregates, against a plain gather and brute force",
     "build": "payments to a graph with 7-day windows, against pandas",
     "serving": "the predictor under load, with and without events, against an echo on the same server",
+    "structure": "a period's structure, against DuckDB; and what drift of graphs and embeddings raises",
     "guards": "what a rollout's guards let through and roll back, against a threshold and a repeated test",
+    "drift": "what drift alarms on with and without drift, against tests of rows and the share of drifted columns",
 }
 
 

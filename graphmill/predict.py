@@ -49,6 +49,12 @@ def inputs_of(model: Model, split: int, graph: Graph, features: Features) -> Inp
     return Inputs(graph.only(model.relations), features, model.transforms(split))
 
 
+def embeddings(model: Model, graph: Graph, features: Features, examples: pd.DataFrame) -> NDArray[np.float32]:
+    """Embeddings of examples by the network of the first split: float32 ``[n, width]``."""
+    params = Params.parse(model.parameters, "train")
+    return embed(load_network(model, 0), inputs_of(model, 0, graph, features), examples, params)
+
+
 def logits(model: Model, name: str, split: int, inputs: Inputs, examples: pd.DataFrame) -> Scores:
     """Uncalibrated scores of examples: float64 ``[n]``."""
     params = Params.parse(model.parameters, "train")
@@ -72,16 +78,26 @@ def head(network: Network, embedded: NDArray[np.float32] | None) -> Scores:
 
 
 def network_logits(network: Network, inputs: Inputs, examples: pd.DataFrame, params: Params) -> Scores:
-    """Entities: layer by layer with all neighbours, once a moment. Events: each at its own time, sampled."""
+    """Logits of examples by a network: float64 ``[n]``."""
+    return head(network, embed(network, inputs, examples, params))
+
+
+def embed(network: Network, inputs: Inputs, examples: pd.DataFrame, params: Params) -> NDArray[np.float32]:
+    """Embeddings of examples: float32 ``[n, width]``.
+
+    Entities: layer by layer with all neighbours, once a moment. Events: each at its own time, sampled.
+    """
+    found = np.empty((len(examples), network.shape.hidden), np.float32)
     if inputs.graph.judges_events:
-        return loop.logits(network, inputs, examples, inference_fanouts(inputs.graph, params), params)
-    found = np.empty(len(examples))
+        first = 0
+        for part in loop.embeddings(network, inputs, examples, inference_fanouts(inputs.graph, params), params):
+            found[first : first + len(part)] = part.cpu().numpy()
+            first += len(part)
+        return found
     for moment in np.unique(examples["time"].to_numpy(np.int64)):
         rows = layerwise.embeddings(network, inputs, int(moment), params.memory)
         chosen = np.flatnonzero(examples["time"].to_numpy() == moment)
-        ids = torch.from_numpy(examples["node"].to_numpy(np.int64)[chosen])
-        with torch.inference_mode():
-            found[chosen] = network.logits(rows[ids]).numpy()
+        found[chosen] = rows[torch.from_numpy(examples["node"].to_numpy(np.int64)[chosen])].numpy()
     return found
 
 

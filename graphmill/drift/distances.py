@@ -3,11 +3,11 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from graphmill.drift.items import Item
 from graphmill.drift.measures import Histogram, histograms
 from graphmill.drift.params import Params
+from graphmill.drift.source import Floats
 
 NAME = "distribution"
 TWICE = 2.0
@@ -34,8 +34,8 @@ def _distance(now: Histogram, before: list[Histogram], params: Params) -> Item:
     past = np.array([item.counts for item in before], float)
     counts = np.array(now.counts, float)
     total = past.sum(axis=0)
-    value = distance(counts, total)
-    own = [distance(row, total - row) for row in past] if len(past) > 1 else []
+    value = float(distance(counts, total))
+    own = distance(past, total - past).tolist() if len(past) > 1 else []
     usual = max(own, default=0.0)
     spread = float(np.std(own, ddof=1)) if len(own) > 1 else None
     item = Item(now.family, now.name, NAME, "rate", value, usual, spread, len(past), effect=value)
@@ -47,7 +47,8 @@ def _distance(now: Histogram, before: list[Histogram], params: Params) -> Item:
     return item
 
 
-def distance(counts: NDArray[np.float64], others: NDArray[np.float64]) -> float:
-    """Kolmogorov-Smirnov's D between two histograms on the same edges: 0 to 1."""
-    one, two = np.cumsum(counts) / counts.sum(), np.cumsum(others) / others.sum()
-    return float(np.abs(one - two).max())
+def distance(counts: Floats, others: Floats) -> Floats:
+    """Kolmogorov-Smirnov's D between histograms on the same edges, 0 to 1: ``[…, bins]`` to ``[…]``."""
+    one, two = (np.cumsum(part, axis=-1) / part.sum(axis=-1, keepdims=True) for part in (counts, others))
+    found: Floats = np.abs(one - two).max(axis=-1)
+    return found

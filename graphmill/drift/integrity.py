@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from graphmill.clock import ALWAYS, text
+from graphmill.drift import features
 from graphmill.drift.profile import Profile, Reference
 from graphmill.drift.source import Source
 
@@ -84,11 +85,11 @@ def _columns(newest: Profile, history: list[dict[str, Any]], frozen: dict[str, A
         for name in columns:
             where = f"{scope}: {name}"
             now = newest["columns"].get(scope, {}).get(name)
-            before = [item[scope][name]["missing"] for item in history if name in item.get(scope, {})]
+            before = [features.missing(item[scope][name]) for item in history if name in item.get(scope, {})]
             usual = [share for share in before if share is not None][-LATEST:]
             if now is None:
                 found.append(_finding("vanished column", where, "the model knows it, these features do not"))
-            elif now["missing"] == 1 and usual and now["rows"] * (1 - max(usual)) >= HANDFUL:
+            elif now["rows"] and now["missing"] == now["rows"] and usual and now["rows"] * (1 - max(usual)) >= HANDFUL:
                 what = f"missing in all {now['rows']:,} rows; at most {max(usual):.1%} in the latest past periods"
                 found.append(_finding("column all missing", where, what))
     return found

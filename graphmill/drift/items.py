@@ -29,6 +29,12 @@ class Item:
     z: float | None = None
     p: float | None = None
     """Corrected within the family; None where sizes alone decide."""
+    chart: str | None = None
+    """The chart that ``z`` and ``p`` are of: ``level`` or ``difference``."""
+    against: str | None = None
+    """The null that they are beside: ``rolling``, the newest accepted periods, or ``frozen``, those of the training."""
+    streak: list[int] | None = None
+    """Whether the level chart was beyond its bound in the newest three periods, the newest last."""
     state: str = "ok"
 
     def canonical(self) -> dict[str, Any]:

@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from graphmill.drift import structure
+from graphmill.drift import features, structure
 from graphmill.drift.params import Family
 
+MEAN = 3.0
+"""Weight of a mean: most changes show in it first."""
 Unit = Literal["deviation", "rate", "structure"]
 
 
@@ -21,15 +23,27 @@ class Measure:
     value: float
     noise: float = 0.0
     """Variance from the number of rows alone, were they independent."""
+    rows: float = 1.0
+    """How many rows that were: with half of them it is twice as much."""
     scale: float = 1.0
     """How much one unit is: the standard deviation at training."""
     share: bool = False
     """Whether a structural value is a share: then its change must also be more than a trifle."""
+    weight: float = 1.0
+    """How much of its column's share of the family's error it may use, beside the column's other statistics."""
+    side: int = 0
+    """1 where only a rise matters, -1 where only a fall does."""
 
     @property
     def key(self) -> tuple[str, str, str]:
         """What identifies it across periods."""
         return self.family, self.name, self.statistic
+
+    @property
+    def kind(self) -> tuple[str, str]:
+        """Measures of one kind follow themselves from period to period about equally closely."""
+        scope = self.name.partition(": ")[0] if self.family == "feature" else ""
+        return scope, "share" if self.unit == "rate" else self.statistic
 
 
 @dataclass(frozen=True)
@@ -50,6 +64,7 @@ def measures(profile: dict[str, Any], reference: dict[str, Any], label_share: fl
             found += _column(f"{scope}: {name}", summary, frozen)
     for name, values in profile.get("structure", {}).items():
         found += _structure(name, values)
+    found += _embeddings(profile.get("embeddings", {}))
     found += _predictions(profile.get("predictions", {}), reference, label_share, positives)
     return found
 
@@ -60,6 +75,9 @@ def histograms(profile: dict[str, Any]) -> Iterator[Histogram]:
         for name, summary in columns.items():
             if "histogram" in summary:
                 yield Histogram("feature", f"{scope}: {name}", summary["histogram"])
+    for name, values in profile.get("structure", {}).items():
+        if "histogram" in values:
+            yield Histogram("structure", f"{name}: degree", values["histogram"])
     scores = profile.get("predictions", {}).get("scores")
     if scores:
         yield Histogram("prediction", "score", scores["histogram"])
@@ -67,13 +85,13 @@ def histograms(profile: dict[str, Any]) -> Iterator[Histogram]:
 
 def _column(name: str, summary: dict[str, Any], frozen: dict[str, Any]) -> list[Measure]:
     rows = summary["rows"]
-    found = [_rate("feature", name, "missing share", summary["missing"], rows)]
-    if "shares" in summary:
-        found += [
-            _rate("feature", name, f"share of {value}", share, rows) for value, share in summary["shares"].items()
-        ]
-        found.append(_rate("feature", name, "share of others", summary["other"], rows))
-        found.append(_rate("feature", name, "unseen share", summary["unseen"], rows))
+    there = rows - summary["missing"]
+    found = [_rate("feature", name, "missing share", features.missing(summary), rows)]
+    if "counts" in summary:
+        shares = features.shares(summary)
+        found += [_rate("feature", name, statistic, share, there) for statistic, share in shares.items()]
+    elif frozen.get("boolean"):
+        found.append(_rate("feature", name, "share of true", summary["mean"], there, MEAN))
     else:
         found += _moments("feature", name, summary, frozen)
     return [item for item in found if item is not None]
@@ -85,31 +103,57 @@ def _moments(family: Family, name: str, summary: dict[str, Any], frozen: dict[st
     if mean is None:
         return []
     scale = frozen["deviation"] or abs(frozen["mean"]) or 1.0
-    count = max(1.0, summary["rows"] * (1 - (summary["missing"] or 0.0)))
+    count = max(1.0, summary["rows"] - summary["missing"])
     noise = deviation**2 / count
     return [
-        Measure(family, name, "mean", "deviation", mean, noise, scale),
-        Measure(family, name, "standard deviation", "deviation", deviation, noise / 2, scale),
+        Measure(family, name, "mean", "deviation", mean, noise, count, scale, weight=MEAN),
+        Measure(family, name, "standard deviation", "deviation", deviation, noise / 2, count, scale),
     ]
 
 
-def _rate(family: Family, name: str, statistic: str, value: float | None, rows: int) -> Measure | None:
+def _rate(
+    family: Family, name: str, statistic: str, value: float | None, rows: int, weight: float = 1.0
+) -> Measure | None:
     if value is None or rows == 0:
         return None
     safe = (value * rows + 1) / (rows + 2)
-    return Measure(family, name, statistic, "rate", value, safe * (1 - safe) / rows)
+    return Measure(family, name, statistic, "rate", value, safe * (1 - safe) / rows, rows, weight=weight)
 
 
 def _structure(name: str, values: dict[str, Any]) -> list[Measure]:
     found = []
-    for statistic, value in values.items():
-        if statistic == "timed" or value is None:
+    for statistic in structure.TESTED:
+        value = values.get(statistic)
+        if value is None:
             continue
-        noise = float(value) if statistic in structure.COUNTS else 0.0
-        share = statistic in structure.SHARES
+        counted = float(value) if statistic in structure.COUNTS else 0.0
+        noise = values.get("noise", {}).get(statistic, counted)
+        share, side = statistic in structure.SHARES, int(statistic in structure.RISES)
         words = statistic.replace("_", " ")
-        found.append(Measure("structure", name, words, "structure", float(value), noise, share=share))
+        found.append(Measure("structure", name, words, "structure", float(value), noise, share=share, side=side))
     return found
+
+
+def _embeddings(summary: dict[str, Any]) -> list[Measure]:
+    """Distances from where embeddings were at training, of which only the strange side matters."""
+    found = [
+        _rate("embedding", "embeddings", "missing share", summary.get("missing"), summary.get("rows", 0)),
+        _rate("embedding", "embeddings", "dead dimensions", summary.get("dead_share"), summary.get("rows", 0)),
+    ]
+    if summary.get("norm") is not None:
+        noise = summary["norm_deviation"] ** 2 / summary["rows"]
+        scale = summary["norm_scale"] or 1.0
+        found.append(
+            Measure("embedding", "embeddings", "mean norm", "deviation", summary["norm"], noise, summary["rows"], scale)
+        )
+    for key, words, side in (
+        ("discrepancy", "discrepancy", 1),
+        ("displacement", "displacement", 1),
+        ("overlap", "neighbours kept", -1),
+    ):
+        if summary.get(key) is not None:
+            found.append(Measure("embedding", "embeddings", words, "rate", summary[key], side=side))
+    return [item for item in found if item is not None]
 
 
 def _predictions(

@@ -53,7 +53,7 @@ def build(source: Source, period: Period, frozen: Summary | None, least_scored: 
 
 def _labels(source: Source, period: Period) -> Summary:
     """Labels of examples of equal age: the period is moved back by the time that labels take."""
-    delay = _delay(source)
+    delay = label_delay(source)
     rows = source.example_places(Period(max(period.start, ALWAYS + delay) - delay, period.end - delay))
     label = source.examples["label"].iloc[rows]
     known = label[label.notna()].astype(bool)
@@ -65,7 +65,7 @@ def _labels(source: Source, period: Period) -> Summary:
     }
 
 
-def _delay(source: Source) -> int:
+def label_delay(source: Source) -> int:
     """How long a label takes, where all take equally long."""
     task, clock = source.graph.task, source.graph.clock
     if task.split.kind != "temporal" or task.label.known_at is not None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphmill.clock import ALWAYS, duration
-from graphmill.drift import features, predictions, structure
+from graphmill.drift import embeddings, features, predictions, structure
 from graphmill.drift.periods import default_period, default_until, past_periods, train_end
 from graphmill.drift.scopes import scopes
 from graphmill.drift.source import Period, Source
@@ -18,11 +18,11 @@ from graphmill.features.store import Features
 from graphmill.graph.store import Graph
 from graphmill.task import TemporalSplit
 
-VERSION = 1
+VERSION = 2
 """Of the profile's form; another one is refused."""
 LEAST_SCORED = 0.5
 """A past period counts for predictions when so many of its examples have a held-out score."""
-PARTS = ("feature", "structure", "prediction")
+PARTS = ("feature", "structure", "embedding", "prediction")
 
 Profile = dict[str, Any]
 Reference = dict[str, Any]
@@ -30,10 +30,26 @@ Reference = dict[str, Any]
 
 @dataclass(frozen=True)
 class Past:
-    """What a model folder knows of the past: frozen edges, and one profile a past period, oldest first."""
+    """What is known of the past: frozen edges, and one profile a past period, oldest first."""
 
     reference: Reference
     history: list[Profile]
+    trained: int = 0
+    """So many of them, the oldest, are the model's own."""
+    excluded: frozenset[int] = frozenset()
+    """Rows of ``history`` that alarmed and that nobody acknowledged: they are no part of what is usual."""
+    left_out: tuple[str, ...] = ()
+    """What is wrong with the checks that could not be read."""
+
+    @property
+    def accepted(self) -> list[bool]:
+        """Which of the periods count as usual."""
+        return [row not in self.excluded for row in range(len(self.history))]
+
+    @property
+    def usual(self) -> list[Profile]:
+        """The periods that do."""
+        return [profile for row, profile in enumerate(self.history) if row not in self.excluded]
 
 
 def write(
@@ -44,6 +60,7 @@ def write(
     threshold: float | None = None,
     until: int | None = None,
     period: int | None = None,
+    embed: embeddings.Embed | None = None,
 ) -> None:
     """Write ``profile/reference.json`` and ``profile/history.json`` into a model folder.
 
@@ -56,13 +73,27 @@ def write(
         threshold: the probability from which on a decision is positive.
         until: the end of the last past period; by default the end of the validation part.
         period: length of a period in clock units; by default a twelfth of the training time.
+        embed: embeddings of examples, where the model has any.
     """
     source = Source(graph, features, features.examples, scores_by_example)
-    found = past(source, threshold, until, period)
     (folder / "profile").mkdir(exist_ok=True)
+    if embed is not None:
+        source = _with_embeddings(source, embed, until, period)
+    if source.embedder is not None and source.embedder.frozen is not None:
+        source.embedder.frozen.write(folder / "profile")
+    found = past(source, threshold, until, period)
     (folder / "profile" / "reference.json").write_text(compact(found.reference), encoding="utf-8")
     document = {"version": VERSION, "periods": found.history}
     (folder / "profile" / "history.json").write_text(compact(document), encoding="utf-8")
+
+
+def _with_embeddings(source: Source, embed: embeddings.Embed, until: int | None, period: int | None) -> Source:
+    """The same source with embeddings that are compared with those of the newest past period."""
+    end = default_until(source.graph) if until is None else until
+    length = default_period(source) if period is None else period
+    timed = isinstance(source.graph.task.split, TemporalSplit)
+    newest = Period(end - length if timed else ALWAYS, end)
+    return replace(source, embedder=embeddings.Embedder(embed, embeddings.frozen_at(source, newest, embed)))
 
 
 def past(source: Source, threshold: float | None, until: int | None = None, period: int | None = None) -> Past:
@@ -93,28 +124,45 @@ def history(source: Source, reference: Reference) -> list[Profile]:
     What has no time is the same in all of them and stands in the newest only: it is one observation.
     """
     least = LEAST_SCORED if reference["timed"] else 0.0
-    found = [build(source, period, reference, least) for period in past_periods(source, reference)]
+    found: list[Profile] = []
+    for period in past_periods(source, reference):
+        found.append(build(source, period, reference, least, found[-1] if found else None))
     return [_timed_only(profile) for profile in found[:-1]] + found[-1:]
 
 
-def build(source: Source, period: Period, reference: Reference, least_scored: float = 0.0) -> Profile:
-    """The profile of one period, as plain JSON values.
+def build(
+    source: Source,
+    period: Period,
+    reference: Reference,
+    least_scored: float = 0.0,
+    before: Profile | None = None,
+) -> Profile:
+    """The profile of one period, as plain JSON values; ``before`` is that of an earlier one.
 
     Raises:
         Exception: whatever a part raises; ``parts`` keeps the others' results.
     """
-    found = head(period)
+    found = head(source, period)
     for part in PARTS:
-        found |= build_part(part, source, period, reference, least_scored)
+        found |= build_part(part, source, period, reference, least_scored, before)
     return found
 
 
-def build_part(part: str, source: Source, period: Period, reference: Reference, least_scored: float = 0.0) -> Profile:
-    """One family's share of a profile: ``columns`` and ``unknown``, ``structure``, or ``predictions``."""
+def build_part(
+    part: str,
+    source: Source,
+    period: Period,
+    reference: Reference,
+    least_scored: float = 0.0,
+    before: Profile | None = None,
+) -> Profile:
+    """One family's share of a profile: ``columns``, ``unknown``; ``structure``; ``embeddings``; or ``predictions``."""
     if part == "feature":
         return _columns(source, period, reference)
     if part == "structure":
-        return {"structure": structure.build(source, period)}
+        return {"structure": structure.build(source, period, reference, before)}
+    if part == "embedding":
+        return {"embeddings": embeddings.build(source, period)}
     return {"predictions": predictions.build(source, period, reference["scores"], least_scored)}
 
 
@@ -133,9 +181,10 @@ def _columns(source: Source, period: Period, reference: Reference) -> Profile:
     return found
 
 
-def head(period: Period) -> Profile:
-    """What a profile says of itself."""
-    return {"version": VERSION, "start": period.start, "end": period.end}
+def head(source: Source, period: Period) -> Profile:
+    """What a profile says of itself, and of which types there are."""
+    types = {"node_types": list(source.graph.nodes), "relations": [relation.name for relation in source.relations]}
+    return {"version": VERSION, "start": period.start, "end": period.end, **types}
 
 
 def _timed_only(profile: Profile) -> Profile:
@@ -150,7 +199,8 @@ def with_period(source: Source, reference: Reference, length: str | int) -> Past
     if period <= 0:
         raise UserError(f"drift.period: {length!r} must be longer than nothing")
     changed = {**reference, "period": period}
-    return Past(changed, history(source, changed))
+    found = history(source, changed)
+    return Past(changed, found, len(found))
 
 
 def with_scores(source: Source, rows: NDArray[np.int64], scores: NDArray[np.float64]) -> Source:
@@ -178,7 +228,7 @@ def read(folder: Path) -> Past:
         if documents[-1].get("version") != VERSION:
             found = documents[-1].get("version")
             raise UserError(f"{file}: profile version {found}, this version reads {VERSION}; train the model again")
-    return Past(documents[0], documents[1]["periods"])
+    return Past(documents[0], documents[1]["periods"], len(documents[1]["periods"]))
 
 
 def compact(value: Any) -> str:

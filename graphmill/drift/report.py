@@ -5,7 +5,7 @@ from typing import Any
 
 from jinja2 import Environment
 
-from graphmill.drift import plots
+from graphmill.drift import charts, plots
 from graphmill.drift.measures import histograms, measures
 from graphmill.drift.params import Params
 from graphmill.drift.profile import Past, Profile
@@ -18,6 +18,14 @@ HEADLINES = {
     "retrain": "Alarm: the newest period is not like the past, and retraining is due",
     "watch": "Worth watching",
     "ok": "Nothing changed that matters",
+}
+SAID = {
+    "new column": "not known to the model",
+    "new node type": "not known to the model",
+    "new edge type": "not known to the model",
+    "new category": "seen in no period before",
+    "no value": "the latest periods had one",
+    "unreadable check": "left out of the past",
 }
 
 Report = dict[str, Any]
@@ -48,8 +56,8 @@ def words(report: Report) -> str:
 
 def change(item: dict[str, Any]) -> str:
     """The size of a change in words."""
-    if item["statistic"] == "new column":
-        return "not known to the model"
+    if item["statistic"] in SAID:
+        return SAID[item["statistic"]]
     if item["state"] == "insufficient_labels":
         return "too few labels are known yet"
     effect = item["effect"]
@@ -86,7 +94,7 @@ def render(report: Report, newest: Profile, past: Past, params: Params) -> str:
         hidden=max(0, len(rows) - len(worst)),
         structure=structure,
         scores=plots.histogram(then.get(scores), now.get(scores), 600, 140) if scores in now else None,
-        method=_method(params),
+        method=_method(params, report["alpha"]),
     )
 
 
@@ -107,7 +115,7 @@ def _caution(report: Report, params: Params) -> str:
     )
 
 
-def _method(params: Params) -> str:
+def _method(params: Params, alpha: float) -> str:
     deviation, rate, structure = params.deviation, params.rate, params.structure
 
     def sizes(name: str, alarm: str) -> str:
@@ -122,9 +130,12 @@ def _method(params: Params) -> str:
         f"or {100 * structure.floor:g} % of a structural value"
     )
     return (
-        f"From {params.enough} past periods on: Student's predictive t on each signed statistic, Holm's correction "
-        f"within its family, warning below {params.warn:g}, alarm below {params.alarm:g}, "
-        f"and never for a change smaller than {floors}. "
+        f"From {params.enough} past periods on: two control charts on each signed statistic, its level and its step "
+        "from the period before, whose p-values are Student's predictive t for periods that follow each other closely "
+        "or, where it is larger, the one that all past periods together give, after Holm's correction within the "
+        f"family. Warning below {alpha:g}; alarm for a step below {charts.STEP * alpha:g}, for a level below "
+        f"{charts.ONCE * alpha:g} once or below {charts.REPEATED * alpha:g} in two of the newest three periods; "
+        f"never for a change smaller than {floors}. "
         f"With {params.few} to {params.enough - 1}: a change of more than {params.shift:g} times "
         f"the past periods' own spread, and of {sizes('notable', 'large')}. "
         f"With fewer their spread is not known, and only {sizes('large', 'gross')} count."

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,9 @@ from graphmill.clock import ALWAYS
 from graphmill.features.store import Features
 from graphmill.graph.store import Graph
 from graphmill.schema import Relation
+
+if TYPE_CHECKING:
+    from graphmill.drift.embeddings import Embedder
 
 PART = 1_000_000
 """Edges looked at at once: bounds the memory."""
@@ -40,11 +43,23 @@ class Source:
     features: Features
     examples: pd.DataFrame
     scores: Floats | None = None
+    embedder: "Embedder | None" = None
+    """The model's embeddings; None where its winner has none."""
 
     @cached_property
     def times(self) -> dict[str, Integers]:
         """From when on each node is there, by type: int64 ``[N]``."""
         return {node: self.graph.node_time(node) for node in self.graph.nodes}
+
+    def hashes(self, node: str) -> NDArray[np.uint64]:
+        """Hashes of the keys of a node type, the same for the same keys in every graph: uint64 ``[N]``."""
+        if node not in self._hashes:
+            self._hashes[node] = key_hashes(self.graph.key(node))
+        return self._hashes[node]
+
+    @cached_property
+    def _hashes(self) -> dict[str, NDArray[np.uint64]]:
+        return {}
 
     @cached_property
     def relations(self) -> list[Relation]:
@@ -97,21 +112,17 @@ class Source:
             target = np.searchsorted(np.asarray(adjacency.indptr), places, side="right") - 1
             yield np.asarray(adjacency.indices[places]), target
 
-    def degrees(self, relation: str, period: Period) -> tuple[Integers, Integers]:
-        """Edges of a period at each source and at each target: int64 ``[N]`` each."""
-        adjacency = self.graph.relations[relation]
-        ends = [np.zeros(self.graph.nodes[node], np.int64) for node in (adjacency.source, adjacency.target)]
-        for part in self.edges(relation, period):
-            for degree, nodes in zip(ends, part, strict=True):
-                np.add.at(degree, nodes, 1)
-        return ends[0], ends[1]
-
     def example_places(self, period: Period) -> Integers:
         """Rows of ``examples`` of a period: an event inside it, an entity judged in it or at its end."""
         times = self.examples["time"].to_numpy(np.int64)
         if self.graph.judges_events:
             return np.flatnonzero(period.holds(times))
         return np.flatnonzero((times > period.start) & (times <= period.end))
+
+
+def key_hashes(keys: NDArray[Any]) -> NDArray[np.uint64]:
+    """Hashes of keys, the same on every machine: uint64 ``[n]``."""
+    return np.asarray(pd.util.hash_array(np.asarray(keys, object), categorize=False), np.uint64)
 
 
 def thin(rows: Integers, most: int) -> Integers:

@@ -63,8 +63,7 @@ def run(graph: str | Path, features: str | Path, model: str | Path, params: Para
             "calibration": {name: [list(result[name]["calibration"]) for result in results] for name in names},
             "threshold": {name: [result[name]["threshold"] for result in results] for name in names},
         }
-        first = results[0][winner]
-        _profile(network_graph, found, draft.folder, first["scores"], first["threshold"])
+        _profile(network_graph, found, draft.folder, results[0], winner, params)
         inputs = {"graph": network_graph.artifact, "features": found.artifact}
         draft.lineage = lineage.record("train", {"train": params.canonical()}, inputs)
     checkpoints.clear()
@@ -89,7 +88,7 @@ def _train_split(
     pd.DataFrame(curve).to_csv(target / "learning_curve.csv", index=False)
     document = {"transforms": features.manifest["transforms"][split]}
     (target / "features.json").write_text(artifact.to_json(document), encoding="utf-8")
-    result: dict[str, Any] = {"architecture": network.shape.canonical()}
+    result: dict[str, Any] = {"architecture": network.shape.canonical(), "network": (network, inputs)}
     result[params.model.kind] = _judge(graph, validation, _network_scores(network, inputs, validation, params))
     for name in controls.NAMES:
         models = controls.train(name, inputs, train, validation, params)
@@ -117,12 +116,16 @@ def _judge(graph: Graph, validation: pd.DataFrame, scores: Scores) -> dict[str, 
 
 
 def _profile(
-    graph: Graph, features: Features, folder: Path, judged: tuple[pd.DataFrame, Scores], threshold: float
+    graph: Graph, features: Features, folder: Path, result: dict[str, Any], winner: str, params: Params
 ) -> None:
     """The reference that drift compares with: held-out scores only, those of the training part flatter."""
-    validation, scores = judged
+    from graphmill.predict import embed  # predict imports this package
+
+    validation, scores = result[winner]["scores"]
     everything = np.full(len(features.examples), np.nan)
     places = np.flatnonzero((features.examples["split_0"] == "validation") & features.examples["label"].notna())
     assert len(places) == len(validation)
     everything[places] = scores
-    profile.write(folder, graph, features, everything, threshold)
+    network, inputs = result["network"]
+    embedded = (lambda examples: embed(network, inputs, examples, params)) if winner == params.model.kind else None
+    profile.write(folder, graph, features, everything, result[winner]["threshold"], embed=embedded)
