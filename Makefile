@@ -68,7 +68,7 @@ rollout: install ## Bring the registry's candidate into production on this machi
 wandb-sync: install ## Send the W&B runs that were recorded without a key or a network
 	python -m graphmill.tracking sync
 
-benchmark: install ## Measure against a peer in the same run (NAME=sampling, training, inference, windows, build, serving, guards; SMALL=--small)
+benchmark: install ## Measure against a peer in the same run (NAME=sampling, training, inference, windows, build, serving, guards, policy; SMALL=--small)
 	python -m benchmarks $(NAME) $(SMALL)
 
 manifests: install-test ## Build every overlay of manifests/ into compiled/manifests, and say what a cluster would refuse

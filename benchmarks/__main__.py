@@ -20,6 +20,8 @@ NAMES = {
     "structure": "a period's structure, against DuckDB; and what drift of graphs and embeddings raises",
     "guards": "what a rollout's guards let through and roll back, against a threshold and a repeated test",
     "drift": "what drift alarms on with and without drift, against tests of rows and the share of drifted columns",
+    "policy": "when it pays to retrain: quiet years, steps, and replays against never and every period",
+    "concept": "performance without labels and its audit, against raw scores and a naive audit",
 }
 
 

@@ -6,6 +6,7 @@ from components.evaluate import evaluate
 from components.features import features
 from components.graph import graph
 from components.ingest import ingest
+from components.keep import keep
 from components.score import score
 from components.train import train
 
@@ -20,4 +21,4 @@ STAGES = {
     "deploy": deploy,
 }
 
-__all__ = ["STAGES", "deploy", "drift", "evaluate", "features", "graph", "ingest", "score", "train"]
+__all__ = ["STAGES", "deploy", "drift", "evaluate", "features", "graph", "ingest", "keep", "score", "train"]

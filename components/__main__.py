@@ -1,4 +1,9 @@
-"""Run one stage on local files: ``python -m components train``. `dvc.yaml` runs exactly this."""
+"""Run one stage on local files: ``python -m components train``. `dvc.yaml` runs exactly this.
+
+Exit status: 0, or 2 for what the user must mend. With ``--exit-code`` stage `drift` speaks to a script: 0 when nothing
+calls for anybody (states ok, warn, cold_start, insufficient_labels), 2 for an alarm, `retrain` or `page`, 3 when the
+check could not be made (state error, or a mistake). `request_labels` alone is 0: the JSON of the report has the answer.
+"""
 
 import argparse
 import sys
@@ -14,20 +19,31 @@ from graphmill.params import load
 
 def main() -> int:
     """Parse the command line and run the stage; 2 for what the user must mend."""
-    parser = argparse.ArgumentParser(prog="python -m components", description=__doc__)
+    shown = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="python -m components", description=__doc__, formatter_class=shown)
     parser.add_argument("stage", choices=STAGES, help="the stage to run")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="parameters (params.yaml)")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of source tables (data)")
     parser.add_argument("--root", type=Path, default=Path("."), help="where artifacts/ stands (.)")
+    parser.add_argument("--exit-code", action="store_true", help="drift: let the exit status say what was found")
     options = parser.parse_args()
+    if options.exit_code and options.stage != "drift":
+        parser.error("--exit-code: only stage drift has one")
     try:
         answer = run(options.stage, options.params, options.data, options.root)
     except UserError as error:
         print(f"{options.stage}: {error}", file=sys.stderr)
-        return 2
+        return 3 if options.exit_code else 2
     if answer is not None:
         print(f"{options.stage}: {answer}")
-    return 0
+    return _status(options.root / "artifacts" / "drift_report") if options.exit_code else 0
+
+
+def _status(drift_report: Path) -> int:
+    """What stage `drift` found, as an exit status."""
+    from graphmill.drift import exit_status
+
+    return exit_status(drift_report)
 
 
 def run(name: str, params: Path, data: Path, root: Path) -> str | None:

@@ -14,7 +14,7 @@ def drift(
     tracking: dict,
     drift_report: Output[Dataset],
 ) -> str:
-    """Compare the newest period with the past; the answer is `retrain`, `watch`, `ok` or `page`."""
+    """Compare the newest period with the past; `retrain`, `request_labels`, `watch`, `ok` or `page`."""
     from graphmill import drift as work
     from graphmill.tracking import tracked
 

@@ -147,10 +147,13 @@ def _collect(outputs: Path, target: Path) -> None:
 def _summary(pipeline: str, root: Path) -> dict[str, Any]:
     from graphmill import evaluate
 
-    found: dict[str, Any] = {}
-    if pipeline == "training":
-        found = evaluate.summary(root / "artifacts" / "evaluation")
-    report = root / "artifacts" / "drift_report" / "drift_report.json"
+    artifacts, found = root / "artifacts", dict[str, Any]()
     if pipeline == "monitoring":
-        found["decision"] = json.loads(report.read_bytes())["decision"]
+        report = json.loads((artifacts / "drift_report" / "drift_report.json").read_bytes())
+        found = {"decision": report["decision"], "state": report["state"]}
+        found |= {key: report["policy"][key] for key in ("triggers", "blocked_by", "words")}
+    if pipeline == "training" or found.get("decision") == "retrain":
+        found |= evaluate.summary(artifacts / "evaluation")
+        release = json.loads((artifacts / "release" / "release.json").read_bytes())
+        found |= {key: release[key] for key in ("version", "verdict", "champion", "rollout_due")}
     return found

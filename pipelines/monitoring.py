@@ -1,4 +1,4 @@
-"""Pipeline `monitoring`: has the data drifted? If so a new model is trained, else the old one scores."""
+"""Pipeline `monitoring`: score, look for drift, and train a challenger when that is due."""
 
 from kfp import dsl
 
@@ -6,7 +6,7 @@ import components as stages
 from pipelines.defaults import PARAMS
 
 
-@dsl.pipeline(name="monitoring", description="Watch for drift; retrain when it is found, else score.")
+@dsl.pipeline(name="monitoring", description="Score, watch for drift, retrain when it is due.")
 def monitoring(
     data: str = "data",
     model: str = "model",
@@ -23,10 +23,10 @@ def monitoring(
     rollout: dict = PARAMS["rollout"],
     tracking: dict = PARAMS["tracking"],
 ):
-    """Watch for drift; retrain when it is found, else score.
+    """Score, watch for drift, retrain when it is due.
 
-    1. ingest   2. graph   3. features   4. drift: the decision
-    5. on `retrain`: train, evaluate, deploy; on any other answer: score with the model that is there
+    1. ingest   2. graph   3. features   4. score, with the champion   5. drift: the decision
+    6. on `retrain`: train, evaluate beside the champion, deploy; on any other answer: say why the champion is kept
     """
     source = dsl.importer(artifact_uri=data, artifact_class=dsl.Dataset, reimport=True)
     trained = dsl.importer(artifact_uri=model, artifact_class=dsl.Model, reimport=True)
@@ -38,7 +38,8 @@ def monitoring(
         tables=tables.outputs["tables"], graph=network.outputs["graph"], params=features, tracking=tracking
     )
     found = {"graph": network.outputs["graph"], "features": values.outputs["features"]}
-    decision = stages.drift(model=trained.output, **found, params=drift, tracking=tracking)
+    predictions = stages.score(model=trained.output, **found, params=score, tracking=tracking)
+    decision = stages.drift(model=trained.output, **found, params=drift, tracking=tracking).after(predictions)
     decision.set_caching_options(False)  # it decides on the newest data each time
     with dsl.If(decision.outputs["Output"] == "retrain", name="retrain"):
         challenger = stages.train(**found, params=train, tracking=tracking)
@@ -53,4 +54,5 @@ def monitoring(
         judged.set_caching_options(False)
         release.set_caching_options(False)
     with dsl.Else(name="keep"):
-        stages.score(model=trained.output, **found, params=score, tracking=tracking)
+        kept = stages.keep(drift_report=decision.outputs["drift_report"])
+        kept.set_caching_options(False)

@@ -22,7 +22,7 @@ def run(*arguments):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("serving", "guards")])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("serving", "guards", "concept", "policy")])
 def test_a_small_benchmark_ends_in_json(name):
     done = run(name, "--small")
     assert done.returncode == 0, done.stderr
@@ -67,3 +67,14 @@ def test_help_lists_them_and_another_name_is_refused():
     assert told.returncode == 0 and all(name in told.stdout for name in NAMES)
     wrong = run("speed")
     assert wrong.returncode == 2 and "choose from" in wrong.stderr and "Traceback" not in wrong.stderr
+
+
+@pytest.mark.slow
+def test_the_estimate_and_the_audit_end_in_json():
+    done = run("concept", "--small")
+    assert done.returncode == 0, done.stderr + done.stdout
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["name"] == "concept" and found["what"] and found["cpu"]["gap"] > 0
+    assert found["estimated_accuracy_error"] < 0.02 < found["frozen_accuracy_error"]
+    assert found["ratio"] == pytest.approx(found["peer_accuracy_error"] / found["estimated_accuracy_error"], abs=0.006)
+    assert found["audit_power"] >= 0.9 > 0.3 >= found["audit_false_alarm_rate"]

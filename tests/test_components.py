@@ -76,6 +76,19 @@ def test_the_command_line(tiny_run, tiny_params, tmp_path):
     assert told.returncode == 0 and all(stage in told.stdout for stage in STAGES)
 
 
+def test_the_exit_status_of_drift(tiny_run, tiny_params, tmp_path):
+    for name in ("model", "graph", "features"):
+        shutil.copytree(tiny_run / "artifacts" / name, tmp_path / "artifacts" / name)
+    given = ("drift", "--exit-code", "--params", tiny_params, "--root", ".")
+    done = command(*given, cwd=tmp_path)
+    state = artifact.read(tmp_path / "artifacts" / "drift_report", "drift_report").manifest["state"]
+    assert done.returncode == {"alarm": 2, "error": 3}.get(state, 0), done.stdout + done.stderr
+    shutil.rmtree(tmp_path / "artifacts" / "features")
+    assert command(*given, cwd=tmp_path).returncode == 3, "no check at all is no alarm, and not 0 either"
+    done = command("score", "--exit-code", cwd=tmp_path)
+    assert done.returncode == 2 and "only stage drift" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("section", "change", "words"),
     [

@@ -1,5 +1,7 @@
 """Stage drift reads the predictor's log: what was served is not scored again."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,9 +24,8 @@ def test_the_newest_answer_of_this_model_at_that_time_counts(tmp_path):
     log(tmp_path / "log", key=["a", "a", "b", "c"], time=[5, 5, 5, 6], score=[0.1, 0.2, 0.3, 0.4])
     log(tmp_path / "log", key=["b"], time=[5], score=[0.9], model="other")
     (tmp_path / "log" / "predictions-broken.parquet").write_bytes(b"PAR1 not really")
-    found, unreadable = served.scores(
-        tmp_path / "log", "payment", "m", ["a", "b", "c", "d"], np.array([5, 5, 5, 5], np.int64)
-    )
+    read = served.read(tmp_path / "log", "payment", "m", 5, 5)
+    found, unreadable = read.scores(["a", "b", "c", "d"], np.array([5, 5, 5, 5], np.int64)), read.unreadable
     np.testing.assert_array_equal(found, [0.2, 0.3, np.nan, np.nan])
     assert len(unreadable) == 1 and unreadable[0].startswith("predictions-broken.parquet: ")
 
@@ -32,15 +33,16 @@ def test_the_newest_answer_of_this_model_at_that_time_counts(tmp_path):
 def test_a_file_of_another_make_is_told_and_the_others_are_read(tmp_path):
     log(tmp_path / "log", key=["a"], time=[5], score=[0.1])
     pd.DataFrame({"key": ["a"], "time": [5]}).to_parquet(tmp_path / "log" / "predictions-other.parquet")
-    found, unreadable = served.scores(tmp_path / "log", "payment", "m", ["a"], np.array([5], np.int64))
+    read = served.read(tmp_path / "log", "payment", "m", 5, 5)
+    found, unreadable = read.scores(["a"], np.array([5], np.int64)), read.unreadable
     np.testing.assert_array_equal(found, [0.1])
     assert len(unreadable) == 1 and unreadable[0].startswith("predictions-other.parquet: ")
 
 
 def test_an_empty_log_serves_nothing_and_a_missing_one_is_told(tmp_path):
-    assert np.isnan(served.scores(tmp_path, "payment", "m", ["a"], np.array([1]))[0]).all()
+    assert np.isnan(served.read(tmp_path, "payment", "m", 1, 1).scores(["a"], np.array([1]))).all()
     with pytest.raises(UserError, match="no folder of a prediction log"):
-        served.scores(tmp_path / "none", "payment", "m", ["a"], np.array([1]))
+        served.read(tmp_path / "none", "payment", "m", 1, 1)
 
 
 def test_served_scores_stand_in_for_scoring(tmp_path, tiny_run, monkeypatch):
@@ -54,7 +56,30 @@ def test_served_scores_stand_in_for_scoring(tmp_path, tiny_run, monkeypatch):
         raise AssertionError("scored again")
 
     monkeypatch.setattr(predict, "score", never)
-    params = drift.Params(predictions=str(tmp_path / "log"))
+    params = drift.Params(predictions=str(tmp_path / "log"), home=str(tmp_path / "history"))
     drift.run(root / "model", root / "graph", root / "features", tmp_path / "report", params)
     profile = (tmp_path / "report" / "profile.json").read_text()
     assert '"above":1.0' in profile.replace(" ", "")
+
+
+def test_tables_of_labels_and_broken_files_are_told_in_the_report(tmp_path, tiny_run):
+    root = tiny_run / "artifacts"
+    graph = Graph.open(root / "graph")
+    keys = graph.key("payment")[-40:]
+    audit = pd.DataFrame({"key": keys[:20], "label": "", "label_source": "audit", "weight": 2.0, "stratum": "all"})
+    audit.to_csv(tmp_path / "audit.csv", index=False)
+    pd.DataFrame({"key": keys[20:], "label": True, "label_source": "review"}).to_parquet(tmp_path / "reviewed.parquet")
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1")
+    params = drift.Params(labels=str(tmp_path))
+    drift.run(root / "model", root / "graph", root / "features", tmp_path / "report", params)
+    found = json.loads((tmp_path / "report" / "drift_report.json").read_text())
+    block = json.loads((tmp_path / "report" / "profile.json").read_text())["performance"]
+    assert block["left_out"] == {"review": 20}
+    assert (block["audit"]["state"], block["audit"]["labels"]) == ("insufficient_labels", 0)
+    assert len(found["notes"]) == 1 and "broken.parquet" in found["notes"][0]
+    assert found["families"]["performance"]["state"] == "insufficient_labels" and found["state"] != "ok"
+    params = drift.Params(labels=str(tmp_path / "none.csv"))
+    drift.run(root / "model", root / "graph", root / "features", tmp_path / "other", params)
+    found = json.loads((tmp_path / "other" / "drift_report.json").read_text())
+    assert found["families"]["performance"]["state"] == found["state"] == "error"
+    assert "none.csv" in found["families"]["performance"]["error"]

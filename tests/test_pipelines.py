@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from graphmill import artifact
+from graphmill.drift.record import Record
 from pipelines import PIPELINES
 from tests import tiny
 
@@ -92,8 +93,8 @@ def test_both_roads_give_the_same_bytes(trained, tiny_run):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("drifted", "made"), [(True, "release"), (False, "predictions")])
-def test_monitoring_takes_either_branch(trained, tiny_params, tmp_path, drifted, made):
+@pytest.mark.parametrize("drifted", [True, False])
+def test_monitoring_takes_either_branch(trained, tmp_path, drifted):
     """A last month of other amounts at one terminal is drift; the same month as the others is not."""
     root, _ = trained
     frames = tiny.tables()
@@ -102,15 +103,25 @@ def test_monitoring_takes_either_branch(trained, tiny_params, tmp_path, drifted,
         frames["payments"].loc[late, "amount"] *= 100
         frames["payments"].loc[late, "terminal_id"] = "t7"
     data, model = tiny.write(tmp_path / "data", frames), root / "artifacts" / "model"
-    done = python(
-        "pipelines", "run", "monitoring", "--params", tiny_params, "--data", data, "--root", tmp_path, "--model", model
-    )
+    params = tiny.params()
+    at_once = {"alarms": 1, "checks": 1, "wait_for_labels": False, "least_labels": 0, "least_edges": 0}
+    params["drift"] = {"policy": at_once}
+    file = tmp_path / "params.yaml"
+    file.write_text(yaml.safe_dump(params))
+    given = ("--params", file, "--data", data, "--root", tmp_path, "--model", model)
+    done = python("pipelines", "run", "monitoring", *given)
     assert done.returncode == 0, done.stdout[-4_000:] + done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
     left = {item.name for item in (tmp_path / "artifacts").iterdir()}
-    other = {"release": "predictions", "predictions": "release"}[made]
-    assert made in left and other not in left, (result, left)
-    assert (result["decision"] == "retrain") == drifted
+    assert {"predictions", "drift_report"} <= left and ("release" in left) == drifted, (result, left)
+    assert (result["decision"] == "retrain") == drifted and set(result["seconds"]) >= {"score", "drift"}
+    kept = "drift: the model is kept" in done.stdout
+    if drifted:
+        assert result["triggers"] == ["drift"] and result["blocked_by"] == [] and not kept
+        assert result["version"] == "v0" and result["gates"] and result["winner"] in result["metrics"]
+    else:
+        assert kept and "version" not in result and "evaluate" not in result["seconds"]
+    assert len(Record(tmp_path / "drift_history").checks()) == 1
 
 
 @pytest.mark.slow

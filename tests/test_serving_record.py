@@ -87,9 +87,9 @@ def test_stage_drift_reads_what_was_recorded(tmp_path):
         offer(log, 3, 4)
 
     recorded(tmp_path, work)
-    found, unreadable = served.scores(tmp_path, "payment", "m", ["p4", "p3", "p3"], np.array([4, 3, 5]))
-    np.testing.assert_array_equal(found, [0.004, 0.003, np.nan])
-    assert unreadable == []
+    log = served.read(tmp_path, "payment", "m", 3, 5)
+    np.testing.assert_array_equal(log.scores(["p4", "p3", "p3"], np.array([4, 3, 5])), [0.004, 0.003, np.nan])
+    assert log.unreadable == []
 
 
 @pytest.mark.parametrize(("name", "value"), [("ROWS", 3), ("SECONDS", 0.01)])

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from graphmill import artifact, lineage
 from graphmill.clock import ALWAYS, duration, text
@@ -13,24 +12,27 @@ from graphmill.drift import (
     embeddings,
     history,
     integrity,
+    judged,
     periods,
     policy,
     predictions,
     profile,
+    record,
     report,
-    served,
+    standing,
 )
 from graphmill.drift.items import Item, ordered
 from graphmill.drift.params import Params
 from graphmill.drift.profile import Past
-from graphmill.drift.source import Period, Source, thin
+from graphmill.drift.rules import Rules
+from graphmill.drift.source import Period, Source
 from graphmill.errors import UserError
 from graphmill.features.store import Features
 from graphmill.graph.store import Graph
 from graphmill.model import NETWORKS, Model
 from graphmill.progress import say
 
-__all__ = ["Params", "run"]
+__all__ = ["Params", "exit_status", "keep", "run"]
 
 
 def run(model: str | Path, graph: str | Path, features: str | Path, drift_report: str | Path, params: Params) -> str:
@@ -44,7 +46,7 @@ def run(model: str | Path, graph: str | Path, features: str | Path, drift_report
         params: section `drift`.
 
     Returns:
-        ``retrain``, ``watch``, ``ok`` or ``page``.
+        ``retrain``, ``request_labels``, ``watch``, ``ok`` or ``page``; see `policy.decide`.
 
     Raises:
         UserError: for altered inputs, a model without profiles or with profiles of another version.
@@ -56,20 +58,45 @@ def run(model: str | Path, graph: str | Path, features: str | Path, drift_report
     source = Source(now, rows, rows.examples, embedder=_embedder(judge, now, rows))
     past = _in_periods(judge, source, past, params)
     period = periods.newest_period(now, past.reference)
-    past = history.joined(past, params.history, period)
-    newest, errors = _profile(judge, source, period, past, params)
-    found = _report(source, period, newest, errors, past, params)
+    checks = Path(params.home) / history.FOLDER
+    past = history.joined(past, checks, period)
+    answers = judged.Judged(judge, source, period, past.reference, params)
+    newest, errors = _profile(source, answers, past)
+    found = _report(source, period, newest, errors, past, params) | {"notes": answers.notes}
+    inputs = {"model": judge.artifact, "graph": now.artifact, "features": rows.artifact}
+    found |= _decided(found, source, past, inputs, params)
+    found["words"] = report.words(found)
     with artifact.write(drift_report, "drift_report") as draft:
         draft.manifest |= found
         (draft.folder / "profile.json").write_text(profile.compact(newest), encoding="utf-8")
         page = report.render(found, newest, past, params)
         (draft.folder / "report.html").write_text(page, encoding="utf-8")
-        inputs = {"model": judge.artifact, "graph": now.artifact, "features": rows.artifact}
         draft.lineage = lineage.record("drift", {"drift": params.canonical()}, inputs)
-    if params.history is not None:
-        history.record(params.history, past.reference, newest, found["state"])
-    say(f"drift: {found['state']}, {found['decision']}; {found['words']}")
+    history.record(checks, past.reference, newest, found["state"])
+    say(f"drift: {found['state']}, {found['decision']}; {found['words']}{_because(found)}")
     return str(found["decision"])
+
+
+def keep(drift_report: str | Path) -> None:
+    """Say why nothing is retrained.
+
+    Raises:
+        UserError: for an altered report.
+    """
+    found = artifact.read(drift_report, "drift_report").manifest
+    say(f"drift: the model is kept: {found['decision']}. {found['policy']['words'] or found['words']}")
+
+
+def exit_status(drift_report: str | Path) -> int:
+    """What a report says, for scripts: 0 when nothing calls for anybody, 2 for an alarm or an action, 3 for an error.
+
+    Raises:
+        UserError: for an altered report.
+    """
+    found = artifact.read(drift_report, "drift_report").manifest
+    if found["state"] == "error":
+        return 3
+    return 2 if found["state"] == "alarm" or found["decision"] in ("retrain", "page") else 0
 
 
 def _in_periods(model: Model, source: Source, past: Past, params: Params) -> Past:
@@ -80,35 +107,28 @@ def _in_periods(model: Model, source: Source, past: Past, params: Params) -> Pas
         return past
     held_out = predictions.held_out(source, past.reference)
     before = source.examples["time"].to_numpy(np.int64)[held_out] < past.reference["until"]
-    scored = _scored(model, source, held_out[before])
+    rows = held_out[before]
+    scored = profile.with_scores(source, rows, judged.score(model, source, rows))
     return profile.with_period(scored, past.reference, params.period)
 
 
-def _profile(
-    model: Model, source: Source, period: Period, past: Past, params: Params
-) -> tuple[profile.Profile, dict[str, str]]:
+def _profile(source: Source, answers: judged.Judged, past: Past) -> tuple[profile.Profile, dict[str, str]]:
     """The newest period's profile, and what went wrong in the parts that are missing from it."""
-    newest, errors = profile.head(source, period), {}
+    newest, errors = profile.head(source, answers.period), {}
+    before = past.history[-1] if past.history else None
     for part in profile.PARTS:
         try:
-            of = _judged(model, source, period, past, params) if part == "prediction" else source
-            before = past.history[-1] if past.history else None
-            newest |= profile.build_part(part, of, period, past.reference, before=before)
+            if part == "prediction":
+                newest["predictions"] = answers.predictions()
+            elif part == "performance":
+                newest["performance"] = answers.performance()
+            else:
+                newest |= profile.build_part(part, source, answers.period, past.reference, before=before)
         except Exception as error:  # whatever fails in a part is a state of the report, never a silent `ok`
             errors[part] = f"{type(error).__name__}: {error}"
+    for note in answers.notes:
+        say(f"drift: {note}")
     return newest, errors
-
-
-def _judged(model: Model, source: Source, period: Period, past: Past, params: Params) -> Source:
-    """The source with scores of the period's examples; entities without a moment in it are judged at its end."""
-    if not source.graph.judges_events and len(source.example_places(period)) == 0:
-        task = source.graph.task.node
-        there = np.flatnonzero(source.times[task] < period.end).astype(np.int32)
-        label = pd.array([pd.NA] * len(there), dtype="boolean")
-        examples = pd.DataFrame({"node": there, "time": np.int64(period.end), "label": label})
-        source = Source(source.graph, source.features, examples)
-    rows = np.intersect1d(source.example_places(period), predictions.held_out(source, past.reference))
-    return _scored(model, source, thin(rows, params.examples), params.predictions)
 
 
 def _embedder(model: Model, graph: Graph, rows: Features) -> embeddings.Embedder | None:
@@ -119,28 +139,6 @@ def _embedder(model: Model, graph: Graph, rows: Features) -> embeddings.Embedder
     from graphmill import predict  # brings torch, and imports `train`, which imports this package
 
     return embeddings.Embedder(lambda examples: predict.embeddings(model, graph, rows, examples), frozen)
-
-
-def _scored(model: Model, source: Source, rows: Any, log: str | None = None) -> Source:
-    from graphmill import predict  # brings torch, and imports `train`, which imports this package
-
-    if len(rows) == 0:
-        return source
-    examples = source.examples.iloc[rows].reset_index(drop=True)
-    scores = np.full(len(examples), np.nan)
-    if log is not None:
-        node, version = source.graph.task.node, model.artifact.digest[:16]
-        keys = source.graph.key(node)[examples["node"]]
-        scores, unreadable = served.scores(log, node, version, keys, examples["time"].to_numpy(np.int64))
-        for told in unreadable:
-            say(f"drift: left out of the prediction log: {told}")
-    left = np.flatnonzero(np.isnan(scores))
-    if len(left):
-        some = examples.iloc[left]
-        scores[left] = predict.score(model, model.winner, 0, source.graph, source.features, some)
-    if not np.all(np.isfinite(scores)):
-        raise ValueError(f"{np.sum(~np.isfinite(scores)):,} of {len(scores):,} scores are not numbers")
-    return profile.with_scores(source, rows, scores)
 
 
 def _report(
@@ -161,9 +159,36 @@ def _report(
         "clock": source.graph.clock,
     }
     found["state"] = policy.state(found)
-    found["decision"] = policy.decide(found, params)
-    found["words"] = report.words(found)
     return found
+
+
+def _decided(
+    found: dict[str, Any], source: Source, past: Past, inputs: dict[str, artifact.Artifact], params: Params
+) -> dict[str, Any]:
+    """The decision, written into the record: ``decision`` is the answer, ``policy`` all that is known of it."""
+    reference, settled = past.reference, params.policy
+    rules = Rules.of(settled, source.graph.clock, reference["timed"], reference["period"])
+    digests = {name: item.digest for name, item in sorted(inputs.items())}
+    home = record.Record(Path(params.home))
+    checks = home.checks()
+    check = standing.check(found, digests["model"], source, reference, len(checks) + 1)
+    name = record.digest({**digests, "drift": params.canonical(), "found": {**check.canonical(), "moment": None}})
+    facts = {
+        "inputs": digests,
+        "policy": record.digest(settled.canonical()),
+        "as_of": text(source.graph.as_of, source.graph.clock),
+        "state": found["state"],
+        "period": found["period"],
+    }
+    decision = home.add(name, facts, check, rules, standing.standing(settled.registry, checks))
+    told = {**decision.canonical(), "check": name, "digest": facts["policy"]}
+    return {"decision": decision.answer, "policy": told}
+
+
+def _because(found: dict[str, Any]) -> str:
+    """What held a retraining back, for the one line."""
+    held = found["policy"]["blocked_by"]
+    return f" (held back by {', '.join(held)})" if held else ""
 
 
 def _verdicts(

@@ -212,7 +212,9 @@ def families(found: list[Item], errors: dict[str, str], params: Params) -> dict[
             continue
         past = int(np.median([item.past for item in own if item.value is not None] or [0]))
         state = max((item.state for item in own), key=SEVERITY.index, default="cold_start")
-        if state in ("ok", "insufficient_labels", "cold_start"):
+        if family == "performance" and any(item.state == "insufficient_labels" for item in own) and state != "alarm":
+            state = "warn" if state == "warn" else "insufficient_labels"
+        elif state in ("ok", "insufficient_labels", "cold_start"):
             state = "cold_start" if past < params.few else "ok"
         tested = [item.p for item in own if item.p is not None]
         report[family] = {

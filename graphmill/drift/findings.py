@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
+from graphmill.drift import verdicts
 from graphmill.drift.items import Item
-from graphmill.drift.measures import mature, measures
+from graphmill.drift.measures import measures
 from graphmill.drift.params import Family, Params
 from graphmill.drift.profile import Past, Profile
 
@@ -16,10 +17,7 @@ def findings(newest: Profile, past: Past, params: Params) -> list[Item]:
     """New columns and types, first categories never seen, columns that ran dry, labels that are not there yet."""
     found = [_told("feature", told, "unreadable check") for told in past.left_out]
     found += [*_new(newest, past.reference), *_strange(newest, past, params), *_dry(newest, past, params)]
-    summary = newest.get("predictions")
-    if summary and summary["examples"] and not mature(summary, params.label_share, params.positives):
-        found.append(_told("prediction", "label", "label rate", "insufficient_labels"))
-    return found
+    return found + verdicts.items(newest, past.reference, params)
 
 
 def _new(newest: Profile, reference: dict[str, Any]) -> Iterator[Item]:

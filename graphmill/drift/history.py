@@ -17,6 +17,8 @@ from graphmill.registry.storage import locked, now, replace_text, who
 
 UNUSUAL = ("alarm", "error")
 """Periods with such a verdict are no part of what is usual until somebody acknowledges them."""
+FOLDER = "checks"
+"""Where they stand in the folder of what drift remembers."""
 ADVICE = "restore it from DVC, or delete it and check that period again"
 
 

@@ -12,6 +12,8 @@ from graphmill.drift.source import Source
 Finding = dict[str, str]
 
 HANDFUL = 5
+FEW = 0.01
+"""Two clocks may differ about so many of what both tell."""
 LATEST = 3
 """A column may have begun late: only so many past periods say what is usual."""
 
@@ -33,6 +35,8 @@ def check(source: Source, newest: Profile, history: list[Profile], reference: Re
         found += _columns(newest, known, reference["columns"])
     if "predictions" in newest:
         found += _unjudged(newest["predictions"], [profile["predictions"] for profile in history])
+    if "performance" in newest:
+        found += _clocks(newest["performance"].get("clocks", {}))
     return found
 
 
@@ -101,6 +105,15 @@ def _unjudged(newest: dict[str, Any], history: list[dict[str, Any]]) -> list[Fin
         what = f"nothing to judge in the newest period; past periods had {min(before):,} to {max(before):,}"
         return [_finding("no examples", "task", what)]
     return []
+
+
+def _clocks(told: dict[str, list[int]]) -> list[Finding]:
+    """Two clocks that disagree about more than a few."""
+    return [
+        _finding("clocks disagree", what, f"{some:,} of {every:,}")
+        for what, (some, every) in told.items()
+        if some > FEW * every
+    ]
 
 
 def _since_first(counts: list[int]) -> list[int]:

@@ -65,7 +65,8 @@ def measures(profile: dict[str, Any], reference: dict[str, Any], label_share: fl
     for name, values in profile.get("structure", {}).items():
         found += _structure(name, values)
     found += _embeddings(profile.get("embeddings", {}))
-    found += _predictions(profile.get("predictions", {}), reference, label_share, positives)
+    found += _predictions(profile.get("predictions", {}), reference)
+    found += _performance(profile.get("performance", {}), reference, label_share, positives)
     return found
 
 
@@ -156,21 +157,32 @@ def _embeddings(summary: dict[str, Any]) -> list[Measure]:
     return [item for item in found if item is not None]
 
 
-def _predictions(
-    summary: dict[str, Any], reference: dict[str, Any], label_share: float, positives: int
-) -> list[Measure]:
+def _predictions(summary: dict[str, Any], reference: dict[str, Any]) -> list[Measure]:
+    parts = {"": summary["scores"]} if "scores" in summary else {}
+    parts |= {f" {name}": part for name, part in summary.get("slices", {}).items()}
     found: list[Measure | None] = []
-    scores = summary.get("scores")
-    if scores:
-        found += _moments("prediction", "score", scores, reference["scores"])
-        found.append(_rate("prediction", "decision", "share above threshold", scores["above"], scores["rows"]))
-    if mature(summary, label_share, positives):
-        rate = _rate("prediction", "label", "label rate", summary["label_rate"], summary["labels"])
-        found.append(rate)
+    for name, scores in parts.items():
+        found += _moments("prediction", f"score{name}", scores, reference["scores"])
+        found.append(_rate("prediction", f"decision{name}", "share above threshold", scores["above"], scores["rows"]))
     return [item for item in found if item is not None]
 
 
-def mature(summary: dict[str, Any], label_share: float, positives: int) -> bool:
-    """Whether enough labels are known, and enough of them positive, to speak of their rate."""
-    labelled = summary.get("labelled") or 0.0
-    return labelled >= label_share and summary["positives"] >= positives
+def _performance(block: dict[str, Any], reference: dict[str, Any], label_share: float, positives: int) -> list[Measure]:
+    """The label rate, and of each group that has enough labels the task's metric and the calibration error."""
+    found: list[Measure | None] = []
+    if mature(block, label_share, positives):
+        rate = block["positives"] / block["labels"]
+        found.append(_rate("prediction", "label", "label rate", rate, block["labels"]))
+    for name, group in block.get("groups", {}).items():
+        for statistic, side in ((reference.get("metric"), -1), ("calibration_error", 1)):
+            figure = group.get("figures", {}).get(statistic)
+            if figure is not None:
+                noise = figure["deviation"] ** 2
+                words = str(statistic).replace("_", " ")
+                found.append(Measure("performance", name, words, "rate", figure["value"], noise, side=side))
+    return [item for item in found if item is not None]
+
+
+def mature(block: dict[str, Any], label_share: float, positives: int) -> bool:
+    """Whether enough labels of a cohort are known, and enough of them positive, to speak of their rate."""
+    return (block.get("maturity") or 0.0) >= label_share and block["positives"] >= positives

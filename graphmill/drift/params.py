@@ -5,6 +5,8 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from graphmill.clock import day
+from graphmill.drift.rules import Policy
+from graphmill.drift.streams import Test
 from graphmill.params import Section
 from graphmill.task import Duration, whole
 
@@ -48,9 +50,6 @@ class Params(Section):
     """Below so many past periods their spread says nothing: the bounds are one notch higher."""
     shift: float = Field(6.0, gt=0)
     """Cold start: a change must also be so many times the past periods' own spread."""
-    history: str | None = None
-    """Folder of the checks made so far, with their profiles; it grows by each. Without it the past is what the model
-    brought along. It must outlive the run: under DVC, or on a volume."""
     window: int = Field(30, ge=1)
     """How many past periods are compared with, the newest that were accepted; beside them those of the training."""
     deviation: Bounds = Bounds(floor=0.02, notable=0.1, large=0.25, gross=0.75)
@@ -59,18 +58,37 @@ class Params(Section):
     """Of shares (missing, categories, decisions, labels) and of distances between distributions."""
     structure: Bounds = Bounds(floor=0.02, notable=0.1, large=0.25, gross=0.75)
     """Of structural values: changes relative to their mean; their shares must also move by `rate.floor`."""
-    label_share: float = Field(0.7, gt=0, le=1)
-    """The label rate is judged when so many of its examples have one; else `insufficient_labels`. Where labels
-    take a fixed time, its examples are that much older than the period."""
+    label_share: float = Field(0.8, gt=0, le=1)
+    """Performance and the label rate are judged when so many examples of a cohort have a label; else
+    `insufficient_labels`. A cohort is older than its period by the time that labels take."""
     positives: int = Field(30, ge=1)
-    """The label rate is judged from so many positive labels on."""
+    """They are judged from so many positive (and, for performance, negative) labels on."""
+    labels: str | None = None
+    """A table of labels beside those of the graph's tables, or a folder of such: Parquet or CSV, with `key` and
+    `label`, and any of `time`, `known_at`, `label_source`, `weight`, `stratum`. Sources other than `audit` and `all`
+    are those of chosen cases: they are counted and left out."""
+    audit_periods: int = Field(2, ge=1)
+    """Audit labels count for predictions of so many newest periods."""
+    audit_level: float = Field(0.025, gt=0, lt=1)
+    """The audit gap alarms below this p-value, corrected for the number of its figures."""
+    audit_floor: float = Field(0.02, ge=0)
+    """Smaller audit gaps are never told: the estimate itself errs by that much."""
+    estimated_drop: float = Field(0.05, gt=0)
+    """An estimate so much below the one at training is a warning: labels should be asked for."""
+    streams: list[Test] = []
+    """Sequential tests on the errors of the prediction log, in its order: `adwin`, `page_hinkley`. Needs
+    `graphmill[streams]` and `predictions`."""
     predictions: str | None = None
     """Folder of the predictor's log: examples of the newest period are not scored again where they were served by this
     model at their time."""
     examples: int = Field(20_000, ge=100)
     """At most so many examples of a period are scored, evenly spread over it."""
-    retrain_on: list[Family] = ["feature", "structure", "prediction"]
-    """Families whose alarm asks for retraining; another's alarm is watched."""
+    home: str = "drift_history"
+    """Folder of what drift remembers from check to check, relative to where the stage runs: `checks/`, the profile and
+    verdict of each period, which the next ones are compared with, and `decisions.jsonl`. It must outlive the run: under
+    DVC, or on a claim."""
+    policy: Policy = Policy()
+    """When a model is trained again, and what holds that back."""
 
     _whole = field_validator("period", mode="before")(whole)
 

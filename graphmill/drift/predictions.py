@@ -1,11 +1,10 @@
-"""Predictions of a period: the distribution of scores, the share of positive decisions, the label rate."""
+"""Predictions of a period: the distribution of scores and the share of positive decisions, overall and by slice."""
 
 from typing import Any
 
 import numpy as np
 
-from graphmill.clock import ALWAYS, duration
-from graphmill.drift import features
+from graphmill.drift import cohorts, features
 from graphmill.drift.source import Floats, Integers, Period, Source, rounded
 
 Summary = dict[str, Any]
@@ -30,45 +29,41 @@ def freeze(scores: Floats | None, threshold: float | None) -> Summary | None:
     return {**features.freeze_number(scores), "histogram": True, "threshold": threshold}
 
 
-def build(source: Source, period: Period, frozen: Summary | None, least_scored: float = 0.0) -> Summary:
-    """Summary of the period's scores and labels.
+def build(source: Source, period: Period, reference: Summary, least_scored: float = 0.0) -> Summary:
+    """Summary of the period's scores.
 
     Args:
         source: scores are aligned with its examples, NaN where there is none.
         period: the period.
-        frozen: as ``freeze`` made it; without it scores are not summarised.
+        reference: with ``scores``, as ``freeze`` made it, and ``slices``; without scores nothing is summarised.
         least_scored: the share of the period's examples that must have a score for ``scores`` to be there.
+
+    Returns:
+        ``examples``, how many there are; ``scores``, with a histogram on the frozen edges and the share ``above`` the
+        threshold; ``slices``, by ``channel=online`` the same in few numbers.
     """
-    rows = source.example_places(period)
-    found = {"examples": len(rows), **_labels(source, period)}
+    rows, frozen = source.example_places(period), reference["scores"]
+    found: Summary = {"examples": len(rows)}
     if source.scores is None or frozen is None or len(rows) == 0:
         return found
-    scores = source.scores[rows]
-    there = scores[np.isfinite(scores)]
+    there = rows[np.isfinite(source.scores[rows])]
     if len(there) == 0 or len(there) < least_scored * len(rows):
         return found
-    above = None if frozen["threshold"] is None else rounded(float(np.mean(there >= frozen["threshold"])))
-    return {**found, "scores": {**features.number(there, frozen), "above": above}}
-
-
-def _labels(source: Source, period: Period) -> Summary:
-    """Labels of examples of equal age: the period is moved back by the time that labels take."""
-    delay = label_delay(source)
-    rows = source.example_places(Period(max(period.start, ALWAYS + delay) - delay, period.end - delay))
-    label = source.examples["label"].iloc[rows]
-    known = label[label.notna()].astype(bool)
-    return {
-        "labelled": rounded(len(known) / len(rows)) if len(rows) else None,
-        "labels": len(known),
-        "positives": int(known.sum()),
-        "label_rate": rounded(float(known.mean())) if len(known) else None,
+    scores = source.scores[there]
+    found["scores"] = features.number(scores, frozen) | _above(scores, frozen)
+    found["slices"] = {
+        name: _few(scores[inside], frozen)
+        for name, inside in cohorts.slices(source.examples, there, reference["slices"])
+        if inside.any()
     }
+    return found
 
 
-def label_delay(source: Source) -> int:
-    """How long a label takes, where all take equally long."""
-    task, clock = source.graph.task, source.graph.clock
-    if task.split.kind != "temporal" or task.label.known_at is not None:
-        return 0
-    behind = task.label.between[1] if task.label.between else 0
-    return duration(task.label.known_after, clock) + max(0, duration(behind, clock))
+def _few(scores: Floats, frozen: Summary) -> Summary:
+    mean, deviation = rounded(float(scores.mean())), rounded(float(scores.std()))
+    return {"rows": len(scores), "missing": 0.0, "mean": mean, "deviation": deviation} | _above(scores, frozen)
+
+
+def _above(scores: Floats, frozen: Summary) -> Summary:
+    threshold = frozen["threshold"]
+    return {"above": None if threshold is None else rounded(float(np.mean(scores >= threshold)))}

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphmill.clock import ALWAYS, duration
-from graphmill.drift import embeddings, features, predictions, structure
+from graphmill.drift import cohorts, embeddings, estimated, features, performance, predictions, structure
 from graphmill.drift.periods import default_period, default_until, past_periods, train_end
 from graphmill.drift.scopes import scopes
 from graphmill.drift.source import Period, Source
@@ -22,7 +22,7 @@ VERSION = 2
 """Of the profile's form; another one is refused."""
 LEAST_SCORED = 0.5
 """A past period counts for predictions when so many of its examples have a held-out score."""
-PARTS = ("feature", "structure", "embedding", "prediction")
+PARTS = ("feature", "structure", "embedding", "prediction", "performance")
 
 Profile = dict[str, Any]
 Reference = dict[str, Any]
@@ -82,7 +82,8 @@ def write(
     if source.embedder is not None and source.embedder.frozen is not None:
         source.embedder.frozen.write(folder / "profile")
     found = past(source, threshold, until, period)
-    (folder / "profile" / "reference.json").write_text(compact(found.reference), encoding="utf-8")
+    reference = {**found.reference, "as_of": graph.as_of}
+    (folder / "profile" / "reference.json").write_text(compact(reference), encoding="utf-8")
     document = {"version": VERSION, "periods": found.history}
     (folder / "profile" / "history.json").write_text(compact(document), encoding="utf-8")
 
@@ -114,8 +115,22 @@ def past(source: Source, threshold: float | None, until: int | None = None, peri
         "node_types": list(source.graph.nodes),
         "relations": [relation.name for relation in source.relations],
         "scores": predictions.freeze(source.scores, threshold),
+        "slices": cohorts.freeze(source.examples),
+        "metric": source.graph.task.metric,
+        "label_age": cohorts.label_age(source),
+        "estimate": _calibration(source, threshold, until),
     }
     return Past(reference, history(source, reference))
+
+
+def _calibration(source: Source, threshold: float | None, until: int) -> estimated.Calibration | None:
+    """Of the held-out scores whose labels are known by then."""
+    if source.scores is None:
+        return None
+    rows = np.flatnonzero(np.isfinite(source.scores))
+    rows = rows[cohorts.known_by(source.examples, rows, until)]
+    label = source.examples["label"].iloc[rows].to_numpy(bool)
+    return estimated.fit(source.scores[rows], label, threshold)
 
 
 def history(source: Source, reference: Reference) -> list[Profile]:
@@ -156,14 +171,16 @@ def build_part(
     least_scored: float = 0.0,
     before: Profile | None = None,
 ) -> Profile:
-    """One family's share of a profile: ``columns``, ``unknown``; ``structure``; ``embeddings``; or ``predictions``."""
+    """One family's share: `columns`, `unknown`; `structure`; `embeddings`; `predictions`; or `performance`."""
     if part == "feature":
         return _columns(source, period, reference)
     if part == "structure":
         return {"structure": structure.build(source, period, reference, before)}
     if part == "embedding":
         return {"embeddings": embeddings.build(source, period)}
-    return {"predictions": predictions.build(source, period, reference["scores"], least_scored)}
+    if part == "prediction":
+        return {"predictions": predictions.build(source, period, reference, least_scored)}
+    return {"performance": performance.build(source, period, reference, least_scored)}
 
 
 def _columns(source: Source, period: Period, reference: Reference) -> Profile:

@@ -15,7 +15,8 @@ WORST = 40
 MOST_STRUCTURE = 120
 HEADLINES = {
     "page": "Somebody has to look: this cannot be trusted",
-    "retrain": "Alarm: the newest period is not like the past, and retraining is due",
+    "retrain": "A new model is due",
+    "request_labels": "Only labels can tell: label some of the newest predictions",
     "watch": "Worth watching",
     "ok": "Nothing changed that matters",
 }

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from graphmill.drift.predictions import label_delay
+from graphmill.drift.cohorts import known_by, label_age
 from graphmill.drift.source import Integers, Period, Source
 
 MOST = 8
@@ -49,7 +49,8 @@ def by_degree(degree: Integers) -> Groups:
 
 def _labels(source: Source, node: str, period: Period) -> Groups | None:
     times = source.examples["time"].to_numpy(np.int64)
-    known = (times <= period.end - label_delay(source)) & source.examples["label"].notna().to_numpy(bool)
+    old = times <= period.end - label_age(source)  # equally old in each period, or quick labels alone are there
+    known = old & known_by(source.examples, np.arange(len(times)), period.end)
     chosen = source.examples[known].sort_values("time", kind="stable")
     codes = np.full(source.graph.nodes[node], -1, np.int8)
     codes[chosen["node"].to_numpy()] = chosen["label"].astype(bool)  # of several the last one stays
