@@ -25,7 +25,7 @@ from graphmill.sample.write import write
 
 DATA = Path(os.environ.get("GRAPHMILL_EXAMPLE_DATA", Path(__file__).parent.parent.parent / "shared" / "data"))
 DAY = 86_400_000_000
-RULES = Rules.of(Policy(), "timestamp", True, 7 * DAY)
+RULES = Rules.of(Policy(cooldown="7d", per="84d"), "timestamp", True, DAY)
 FAMILIES = ("feature", "structure", "embedding", "prediction", "performance")
 COLUMNS = 50
 NATURAL = 0.03
@@ -97,7 +97,8 @@ def _levels(random: np.random.Generator, correlation: float, days: int) -> np.nd
 def _series(values: np.ndarray) -> Series:
     count = values.shape[1]
     noise, floor = np.full(values.shape, 1 / ROWS), np.full(count, 0.02)
-    return Series(values, noise, np.arange(len(values)), floor, np.ones(count), np.zeros(count, np.int64))
+    none = np.zeros(count, np.int64)
+    return Series(values, noise, np.arange(len(values)), floor, np.ones(count), none, none)
 
 
 def _year(correlation: float, seed: int, days: int, step_at: int | None = None) -> list[Decision]:
