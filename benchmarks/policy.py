@@ -136,11 +136,14 @@ def _decided(checks: Sequence[Check], rules: Rules = RULES, outcome: Outcome = "
 # ----- what holds retraining back
 
 
+TWICE = replace(RULES, alarms=2, checks=3)
+
+
 def _alarms(days: Sequence[int], until: int, **given: Any) -> list[Check]:
     return [_check(day, {"feature": "alarm"} if day in days else {}, **given) for day in range(until)]
 
 
-def _last(checks: Sequence[Check], rules: Rules = RULES, outcome: Outcome = "promoted") -> list[str]:
+def _last(checks: Sequence[Check], rules: Rules = TWICE, outcome: Outcome = "promoted") -> list[str]:
     return _decided(checks, rules, outcome)[-1].blocked_by
 
 
@@ -148,8 +151,8 @@ SCENARIOS: dict[str, Callable[[], list[str]]] = {
     "persistence": lambda: _last(_alarms([9], 10)),
     "hysteresis": lambda: _last(_alarms(range(1, 100, 2), 100)),
     "unseen": lambda: _last(_alarms([8, 9], 10, learns_until=5 * DAY)),
-    "cooldown": lambda: _last([*_alarms([8, 9], 10), _check(10, {"structure": "alarm"})], replace(RULES, alarms=1)),
-    "budget": lambda: _last(_alarms([], 60, trained=0), replace(RULES, schedule=7 * DAY)),
+    "cooldown": lambda: _last([*_alarms([8, 9], 10), _check(10, {"structure": "alarm"})], replace(TWICE, alarms=1)),
+    "budget": lambda: _last(_alarms([], 60, trained=0), replace(TWICE, schedule=7 * DAY)),
     "integrity": lambda: _last(_alarms([1, 2], 3, broken=("no rows, payment",))),
     "failure": lambda: _last(_alarms([1, 2], 3, failed=("structure",))),
     "backoff": lambda: _last(_alarms(range(1, 12), 12), outcome="rejected"),
