@@ -6,13 +6,21 @@ from pathlib import Path
 import yaml
 from kfp import compiler
 
+from components.image import IMAGE, PINNED
 from graphmill.artifact import write_text
 from graphmill.progress import say
-from pipelines import PIPELINES
+from pipelines import PIPELINES, placement
 
 
 def compile_all(output: Path) -> list[Path]:
-    """Write ``<pipeline>.yaml`` for every pipeline into ``output`` and return the files."""
+    """Write ``<pipeline>.yaml`` for every pipeline into ``output`` and return the files.
+
+    Raises:
+        UserError: when a cluster would lose the registry.
+    """
+    placement.check()
+    if not PINNED:
+        say(f"compile: {IMAGE} is no digest and may become another image: Kubeflow's cache is off in all stages")
     output.mkdir(parents=True, exist_ok=True)
     files = []
     for name, pipeline in PIPELINES.items():

@@ -1,4 +1,4 @@
-"""Every parameter with its type, default and meaning, as Markdown: ``python -m components.reference``."""
+"""Every parameter with its type, default and meaning, as Markdown: ``python -m pipelines.reference``."""
 
 import importlib
 import sys
@@ -9,6 +9,7 @@ from components import STAGES
 from graphmill.params import Section
 from graphmill.schema import Schema
 from graphmill.task import Task
+from pipelines.platform import Cluster
 
 HEAD = """# Parameters
 
@@ -21,6 +22,7 @@ def page() -> str:
     """The whole page."""
     models: dict[str, type[Section]] = {"schema": Schema, "task": Task}
     models |= {name: importlib.import_module(f"graphmill.{name}").Params for name in (*STAGES, "rollout", "tracking")}
+    models["cluster"] = Cluster
     parts = [HEAD]
     for name, model in models.items():
         parts.append(f"## `{name}`\n")
