@@ -59,7 +59,9 @@ def _models(release: str | Path, params: Params, models: Path) -> str:
         if not uri.startswith(CLAIM):
             return f"models are read from {uri.partition('://')[0]}"
         target = models.joinpath(*uri.removeprefix(CLAIM).split("/")[1:])
-        if _carry(artifact.read(home.path(name), "model"), target):
+        source = artifact.read(home.path(name), "model")
+        if not _there(source, target):
+            artifact.copy(source, target)
             carried.append(name)
     return f"models carried: {', '.join(carried)}" if carried else "models are there"
 
@@ -69,17 +71,20 @@ def _snapshot(graph: str | Path, features: str | Path, home: Path) -> str:
     network, values = artifact.read(graph, "graph"), artifact.read(features, "features")
     if values.lineage.get("inputs", {}).get("graph", network.digest) != network.digest:
         raise UserError(f"{features}: of another graph than {graph}; run `features` again")
+    if all(_there(found, home / found.kind) for found in (network, values)):
+        return "the snapshot is there"
     incoming = home / ".incoming"
     for found in (network, values):
-        _carry(found, incoming / found.kind)
+        artifact.copy(found, incoming / found.kind)
     for found in (network, values):
         artifact.replace(incoming / found.kind, home / found.kind)
-    return f"snapshot {network.digest[:12]}"
+    incoming.rmdir()
+    return f"snapshot {network.digest[:12]} carried"
 
 
-def _carry(source: artifact.Artifact, target: Path) -> bool:
-    """Copy what is not there yet."""
-    if (target / f"{source.kind}.json").is_file() and artifact.read(target, source.kind).digest == source.digest:
+def _there(source: artifact.Artifact, target: Path) -> bool:
+    """Whether it was carried before, and is whole."""
+    try:
+        return artifact.read(target, source.kind).digest == source.digest
+    except UserError:
         return False
-    artifact.copy(source, target)
-    return True

@@ -74,8 +74,9 @@ def _figures(manifest: dict[str, Any]) -> dict[str, float]:
 
 def _confusion(rows: pd.DataFrame, model: Model) -> list[list[int]]:
     found = np.zeros((2, 2), np.int64)
-    for split, part in rows.groupby("split"):
-        decided = part["score"].to_numpy() >= model.threshold(model.winner, int(split))  # type: ignore[call-overload]
+    for split in range(model.split_count):
+        part = rows[rows["split"] == split]
+        decided = part["score"].to_numpy() >= model.threshold(model.winner, split)
         np.add.at(found, (part["label"].to_numpy(bool).astype(int), decided.astype(int)), 1)
     counts: list[list[int]] = found.tolist()
     return counts
