@@ -25,7 +25,7 @@ ATTEMPTS, PAUSE, TIMEOUT = 4, 1.0, 10.0
 """How often a message is tried, seconds before the second try (then twice as long each time), seconds for an answer."""
 
 
-class Params(Section):
+class Report(Section):
     """`cluster.report`: who is told how a run ended."""
 
     to: tuple[Literal["github", "webhook"], ...] = ()
@@ -80,19 +80,19 @@ def run(end: End, section: Mapping[str, Any]) -> None:
     """Tell everybody in ``section``, the `report` of `cluster`; never raises."""
     print(f"notify: {end.words()} (run {end.run})", flush=True)
     try:
-        params = Params.parse(section, "cluster.report")
+        report = Report.parse(section, "cluster.report")
     except Exception as error:
         print(f"notify: nobody is told: {error}", flush=True)
         return
-    for receiver in params.to:
+    for receiver in report.to:
         try:
-            told = (_github if receiver == "github" else _webhook)(end, params)
+            told = (_github if receiver == "github" else _webhook)(end, report)
         except Exception as error:  # an address may be in the words of an error, and the webhook's is a secret
             told = f"not told: {type(error).__name__}"
         print(f"notify: {receiver}: {told}", flush=True)
 
 
-def _github(end: End, params: Params) -> str:
+def _github(end: End, report: Report) -> str:
     token, revision = os.environ.get(TOKEN), end.revision or os.environ.get(REVISION)
     if not token:
         return f"not told: no {TOKEN} here; name its secret in cluster.secrets"
@@ -103,19 +103,19 @@ def _github(end: End, params: Params) -> str:
         "context": f"graphmill/{end.pipeline}",
         "description": end.words()[:LONGEST],
     }
-    if params.link:
-        status["target_url"] = params.link.replace("{run}", end.run)
-    url = f"{params.github.rstrip('/')}/repos/{params.repository}/statuses/{revision}"
+    if report.link:
+        status["target_url"] = report.link.replace("{run}", end.run)
+    url = f"{report.github.rstrip('/')}/repos/{report.repository}/statuses/{revision}"
     return _post(url, status, {"Accept": "application/vnd.github+json", "Authorization": f"Bearer {token}"})
 
 
-def _webhook(end: End, params: Params) -> str:
+def _webhook(end: End, report: Report) -> str:
     url = os.environ.get(WEBHOOK)
     if not url:
         return f"not told: no {WEBHOOK} here; name its secret in cluster.secrets"
     text = end.words().replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    if params.link:
-        text += f" <{params.link.replace('{run}', end.run)}|run {end.run}>"
+    if report.link:
+        text += f" <{report.link.replace('{run}', end.run)}|run {end.run}>"
     return _post(url, {"text": text}, {})
 
 

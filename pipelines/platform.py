@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from graphmill.deploy.params import LABEL
-from graphmill.notify import Params as Report
+from graphmill.notify import Report
 from graphmill.params import Section
 
 Stage = Literal[

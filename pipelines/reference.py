@@ -65,7 +65,7 @@ def _words(annotation: Any) -> str:
     if origin is dict:
         return f"{_words(inner[1])} by name"
     if origin in (list, tuple):
-        return "list of " + " and ".join(_words(item) for item in inner)
+        return "list of " + " and ".join(_words(item) for item in inner if item is not ...)
     names = {str: "text", int: "whole number", float: "number", bool: "true or false"}
     return names.get(annotation, getattr(annotation, "__name__", str(annotation)))
 
@@ -74,7 +74,9 @@ def _default(field: Any) -> str:
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True)
-    return "" if isinstance(value, Section) else f"`{value}`" if value is not None else "none"
+    if isinstance(value, Section):
+        return ""
+    return "none" if value is None else "empty" if value == "" else f"`{value}`"
 
 
 def _line(text: str | None) -> str:
