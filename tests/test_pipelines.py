@@ -48,6 +48,14 @@ def test_compiled_pipelines_equal_the_goldens(tmp_path):
     assert compiled(tmp_path / "1") == compiled(HOME / "tests" / "golden"), "run `make golden` and review the change"
 
 
+def test_a_mistake_in_the_cluster_section_is_told_when_compiling(tmp_path):
+    (tmp_path / "params.yaml").write_text("cluster: {every: {memory: 4Gi}}")
+    output = tmp_path / "compiled"
+    done = python("pipelines", "compile", "--output", output, GRAPHMILL_PARAMS=str(tmp_path / "params.yaml"))
+    assert done.returncode == 2 and "Traceback" not in done.stderr and not output.exists()
+    assert done.stderr.startswith("cluster.every.memory: unknown parameter")
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_compiled_pipelines_keep_to_what_runs_everywhere(name):
     document, _ = yaml.safe_load_all((HOME / "tests" / "golden" / f"{name}.yaml").read_text())
@@ -141,10 +149,11 @@ def test_wrong_input_is_told_in_words(tiny_data, tiny_params, tmp_path):
     )
     assert done.returncode == 2 and "no such data folder" in done.stderr
     (tmp_path / "data").mkdir()
-    done = python(
-        "pipelines", "run", "training", "--params", tiny_params, "--data", tmp_path / "data", "--root", tmp_path
-    )
+    arguments = ("--params", tiny_params, "--data", tmp_path / "data", "--root", tmp_path, "--verbose")
+    done = python("pipelines", "run", "training", *arguments)
     assert done.returncode == 2 and "customers" in done.stderr and "Traceback" not in done.stderr
+    assert "notify: training failed" in done.stdout, "the end is told whatever it was"
+    assert done.stdout.count("Executing task") == 3, "the data, ingest once, notify: a mistake is not tried again"
 
 
 def test_the_local_runner_still_skips_bare_conditions_on_named_outputs(tmp_path):
