@@ -57,7 +57,7 @@ compile: install ## Write the pipelines as YAML into compiled/
 	python -m pipelines compile
 
 golden: install ## Rewrite the compiled pipelines that the tests compare with
-	GRAPHMILL_IMAGE=graphmill-stage:golden python -m pipelines compile --output tests/golden
+	GRAPHMILL_IMAGE="graphmill-stage@sha256:$$(printf %064d 0)" python -m pipelines compile --output tests/golden
 
 serve: install ## Serve the local champion over the sample's live graph on port 8080, and print three curl lines
 	python -m graphmill.serving --model champion --graph artifacts --state artifacts/serving --insecure_local
@@ -84,7 +84,7 @@ locks: ## Write the digests of what the lock files name into images/, with uv
 	sh images/lock.sh
 
 reference: install ## Rewrite docs/parameters.md from the code
-	python -m components.reference > docs/parameters.md
+	python -m pipelines.reference > docs/parameters.md
 
 examples: install ## Run the public data sets (EXAMPLE=tolokers for one) and print them beside the published figures
 	python -m examples $(EXAMPLE)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from graphmill.errors import UserError
+from pipelines import NAMES
 
 
 def main() -> int:
@@ -15,7 +16,7 @@ def main() -> int:
     compiling = verbs.add_parser("compile", help="write one YAML file a pipeline")
     compiling.add_argument("--output", type=Path, default=Path("compiled"), help="folder (compiled)")
     running = verbs.add_parser("run", help="run a whole pipeline here, without a cluster")
-    running.add_argument("pipeline", choices=["training", "scoring", "monitoring"])
+    running.add_argument("pipeline", choices=NAMES)
     running.add_argument("--params", type=Path, default=Path("params.yaml"), help="parameters (params.yaml)")
     running.add_argument("--data", type=Path, default=Path("data"), help="folder of source tables (data)")
     running.add_argument("--root", type=Path, default=Path("."), help="folder for artifacts/ and registry/ (.)")
