@@ -15,7 +15,7 @@ from pipelines.cluster import patience
 from pipelines.cluster.errors import Unreachable
 
 SERVICE_ACCOUNT = "/var/run/secrets/kubeflow/pipelines/token"
-"""Where a pod finds a token for Kubeflow Pipelines, when its spec projects one; ``KF_PIPELINES_SA_TOKEN_PATH`` moves it."""
+"""Where a pod whose spec projects one finds its token; ``KF_PIPELINES_SA_TOKEN_PATH`` says another place."""
 LEEWAY = 60.0
 """Seconds before its end from which on a token is renewed."""
 UNKNOWN = 60.0

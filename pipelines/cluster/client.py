@@ -73,9 +73,13 @@ class Cluster:
         return [thing for thing in self.listed(call, field, **asked) if thing.display_name == name]
 
     def text(self, path: str, **query: str) -> str:
-        """A text that is no part of the generated client, asked for with the same credentials."""
-        self.generated.call_api(path, "GET", query_params=list(query.items()), auth_settings=["Bearer"])
-        return str(self.generated.last_response.data)
+        """A text that is no part of the generated client, asked for once with the same credentials.
+
+        Raises:
+            Absent: when it is not there.
+            Unreachable: when there is no answer.
+        """
+        return door.text(self.generated, f"{self.host}{path}", query)
 
     def _namespace(self, wanted: str | None) -> str | None:
         shared = self.api._healthz_api.healthz_service_get_healthz().multi_user

@@ -4,6 +4,7 @@ import json
 from typing import Any
 from urllib.parse import urlsplit
 
+from urllib3 import Timeout
 from urllib3.exceptions import HTTPError
 
 from graphmill.errors import UserError
@@ -39,6 +40,25 @@ def fit(client: Any, host: str, source: str | None) -> None:
         return answer
 
     rest.request = request
+
+
+def text(client: Any, url: str, query: dict[str, str]) -> str:
+    """The text at an address, asked for once.
+
+    Raises:
+        Absent: when the answer is not 200.
+        Unreachable: when there is none.
+    """
+    headers: dict[str, str] = {}
+    client.update_params_for_auth(headers, [], ["Bearer"])
+    pool, timeout = client.rest_client.pool_manager, Timeout(connect=patience.SECONDS[0], read=patience.SECONDS[1])
+    try:
+        answer = pool.request("GET", url, fields=query, headers=headers, timeout=timeout, retries=False, redirect=False)
+    except HTTPError as error:
+        raise Unreachable(f"{url} does not answer: {patience.reason(error)}") from error
+    if answer.status != 200:
+        raise Absent(f"{url} answers {answer.status}")
+    return str(answer.data.decode("utf-8", "replace"))
 
 
 def refusal(status: int, body: Any, method: str, url: str, host: str, source: str | None) -> Exception:

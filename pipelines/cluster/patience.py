@@ -1,5 +1,6 @@
 """How long a server is waited for, and how often it is asked again."""
 
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -23,6 +24,9 @@ LONGEST = 30.0
 PASSING = (408, 429, 500, 502, 503, 504)
 """Statuses that pass by themselves."""
 
+NAMES = re.compile(r"^<?\w+\(.*?\): |^<.*?>: ")
+"""How urllib3 begins its messages: with an object of its own."""
+
 Thing = TypeVar("Thing")
 
 
@@ -32,7 +36,7 @@ class Again(Retry):
     def sleep(self, response: Any = None) -> None:
         last = self.history[-1] if self.history else None
         why = f"answered {last.status}" if last and last.status else "did not answer"
-        print(f"the server {why}; trying again, {self.total} tries left", file=sys.stderr)
+        print(f"the server {why}; trying again ({TRIES - int(self.total or 0)} of {TRIES})", file=sys.stderr)
         super().sleep(response)
 
 
@@ -93,9 +97,7 @@ def once(find: Callable[[], Thing | None], create: Callable[[], Thing]) -> Thing
 
 def reason(error: HTTPError) -> str:
     """The cause that urllib3 wraps, without its own names."""
-    cause = getattr(error, "reason", None) or error
-    text = str(cause)
-    return text.rsplit(": ", 1)[-1] if "object at 0x" in text else text
+    return NAMES.sub("", str(getattr(error, "reason", None) or error))
 
 
 def encoded(**fields: str) -> str:
