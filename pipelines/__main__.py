@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from graphmill.errors import UserError
+from pipelines.cluster import arguments as cluster_arguments
 from pipelines.cluster import verbs as cluster
 
 
@@ -43,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     running.add_argument("--root", type=Path, default=Path("."), help="folder for artifacts/ and registry/ (.)")
     running.add_argument("--model", help="model folder, version or alias (champion); scoring and monitoring")
     running.add_argument("--verbose", action="store_true", help="print Kubeflow's own log too")
-    cluster.add(verbs)
+    cluster_arguments.add(verbs)
     return parser
 
 

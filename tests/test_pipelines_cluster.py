@@ -129,15 +129,12 @@ def test_a_create_that_failed_or_whose_answer_was_lost_is_made_once(server, oper
 
 
 def test_a_create_that_somebody_else_was_faster_with_is_taken_over(server):
-    real = server.fault
-
     def faster(name, count):
         if (name, count) == ("create_pipeline", 1):
-            server.pipelines.append({"pipeline_id": "theirs", "display_name": "training", "created_at": "x"})
-        return real(name, count)
+            server.pipelines.append({"pipeline_id": "theirs", "display_name": "training"})
+        return Fault()
 
     server.fault = faster
-    server.pipelines.clear()
     assert main(["upload", "training"]) == 0
     assert [item["pipeline_id"] for item in server.versions] == ["theirs"]
 
@@ -432,6 +429,7 @@ class Issuer(BaseHTTPRequestHandler):
         issuer = self.server
         issuer.asked.append((parse_qs(asked), self.headers.get("Authorization")))
         claims = {"exp": time.time() + issuer.lifetime, "number": len(issuer.asked)}
+        field = issuer.field or field
         payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
         body = json.dumps({field: f"head.{payload}.sign"} if issuer.status == 200 else {"error": "no"}).encode()
         self.send_response(issuer.status)
@@ -446,7 +444,7 @@ class Issuer(BaseHTTPRequestHandler):
 @pytest.fixture
 def issuer():
     found = ThreadingHTTPServer(("127.0.0.1", 0), Issuer)
-    found.asked, found.lifetime, found.status = [], 600, 200
+    found.asked, found.lifetime, found.status, found.field = [], 600, 200, None
     found.url = f"http://127.0.0.1:{found.server_port}/token"
     thread = threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
@@ -494,6 +492,15 @@ def test_client_credentials(issuer):
         auth.find(given)
 
 
+def test_an_answer_without_the_token_is_not_shown(issuer):
+    given = github(issuer) | {"ACTIONS_ID_TOKEN_REQUEST_URL": issuer.url}
+    source_of = {**given, "KFP_OIDC_TOKEN_URL": issuer.url, "KFP_OIDC_CLIENT_ID": "r", "KFP_OIDC_CLIENT_SECRET": "s"}
+    issuer.field = "id_token"
+    with pytest.raises(UserError, match="has no 'access_token'") as told:
+        auth.find(source_of).token()
+    assert "head." not in str(told.value)
+
+
 def test_an_issuer_that_refuses_or_is_down(issuer):
     issuer.status = 403
     with pytest.raises(UserError, match="refused by its issuer"):
@@ -512,6 +519,12 @@ def test_a_login_page_is_not_taken_for_an_empty_answer(server, monkeypatch, caps
     assert "answers with a web page, as a login does" in said(capsys)[1]
 
 
+def test_an_answer_that_cannot_be_read_is_told(server, capsys):
+    server.runs.append({"run_id": "r", "display_name": "r", "state": "RUNNING", "created_at": "yesterday"})
+    assert main(["status"]) == 2
+    assert "cannot read" in (err := said(capsys)[1]) and "is it a Kubeflow Pipelines 2?" in err
+
+
 def test_a_server_for_several_users_wants_a_namespace(server, capsys):
     server.multi_user = True
     assert main(["submit", "training", *QUICK]) == 2
@@ -520,6 +533,15 @@ def test_a_server_for_several_users_wants_a_namespace(server, capsys):
     assert main(["schedule", "training", "--cron", "0 4 * * *", "--namespace", "team"]) == 0
     assert main(["status", "--namespace", "team"]) == 0
     assert server.pipelines[0]["namespace"] == server.experiments[0]["namespace"] == "team"
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_pages_answer_for_the_server_in_their_own_words(server, monkeypatch, shared):
+    server.multi_user = shared
+    pages = lambda *given: {"apiServerReady": True, "apiServerMultiUser": shared}  # noqa: E731
+    routes = [(*route[:3], pages if route[0] == "healthz" else route[3]) for route in kfp_server.ROUTES]
+    monkeypatch.setattr(kfp_server, "ROUTES", routes)
+    assert main(["status", "--namespace", "team"]) == 0
 
 
 def test_a_server_for_one_user_is_not_bothered_with_a_namespace(server):

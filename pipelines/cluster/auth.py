@@ -122,14 +122,12 @@ def _issued(source: str, field: str, **asked: Any) -> str:
     status, answer = patience.ask(**asked)
     if status >= 500:
         raise Unreachable(f"{source} cannot be had now: {asked['url']} answers {status}")
+    if status >= 300:
+        raise UserError(f"{source} is refused by its issuer ({status}): {answer[:200]}")
     try:
-        return str(json.loads(answer)[field]) if status < 300 else _refuse(source, status, answer)
-    except (ValueError, KeyError, TypeError):
-        return _refuse(source, status, answer)
-
-
-def _refuse(source: str, status: int, answer: str) -> str:
-    raise UserError(f"{source} is refused by its issuer ({status}): {answer[:200]}")
+        return str(json.loads(answer)[field])
+    except (ValueError, KeyError, TypeError):  # the answer may hold another secret, so it is not shown
+        raise UserError(f"{source}: the answer of {asked['url'].split('?')[0]} has no {field!r}") from None
 
 
 def _end(token: str) -> float | None:

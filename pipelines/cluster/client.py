@@ -83,8 +83,8 @@ class Cluster:
 
     def _namespace(self, wanted: str | None) -> str | None:
         shared = self.api._healthz_api.healthz_service_get_healthz().multi_user
-        if shared is None:  # the pages' own answer to this question leaves it out
-            shared = wanted is not None
+        if shared is None:  # the pages answer in words of their own
+            shared = json.loads(self.generated.last_response.data).get("apiServerMultiUser")
         if not shared:
             return None
         if wanted is None and POD_NAMESPACE.exists():

@@ -22,6 +22,7 @@ def fit(client: Any, host: str, source: str | None) -> None:
         host: for messages.
         source: of the credentials, for messages; None without any.
     """
+    import kfp_server_api
     from kfp_server_api import ApiException
 
     rest = client.rest_client
@@ -39,7 +40,16 @@ def fit(client: Any, host: str, source: str | None) -> None:
             raise UserError(f"{host} answers with a web page, as a login does; {_who(source)}; check the address too")
         return answer
 
+    def read(response: Any, kind: str) -> Any:
+        try:
+            return understand(response, kind)
+        except (ApiException, ValueError, AttributeError, TypeError) as error:
+            told = f"{host} answers what kfp-server-api {kfp_server_api.__version__} cannot read: {error}"
+            raise UserError(f"{told}; is it a Kubeflow Pipelines 2?") from error
+
     rest.request = request
+    understand = client.deserialize
+    client.deserialize = read
 
 
 def text(client: Any, url: str, query: dict[str, str]) -> str:

@@ -18,7 +18,10 @@ RUN = "pipeline/runid"
 """Label that the pods of a run have."""
 NODE = "workflows.argoproj.io/node-name"
 """Annotation that tells which node of the workflow a pod is."""
+NO_LOG = ("<!doctype html", "<html", '{"error_message"')
+"""How answers with status 200 begin that are none: a page, and older servers' errors."""
 SECONDS = (5.0, 20.0)
+"""To connect to the Kubernetes API, and to be answered."""
 
 
 def tail(cluster: Cluster, run: str, task: Task, lines: int) -> list[str]:
@@ -42,7 +45,7 @@ def _tried(texts: Iterator[Callable[[], str]]) -> Iterator[str]:
             text = fetch()
         except (UserError, Unreachable):
             continue
-        if not text.lstrip()[:15].lower().startswith(("<!doctype html", "<html")):
+        if not text.lstrip()[:20].lower().startswith(NO_LOG):
             yield text
 
 

@@ -6,15 +6,15 @@ anything is sent, so that a typing error costs a second and not the hour after w
 
 import copy
 import importlib
-import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from graphmill.errors import UserError
 from graphmill.explain import nearest
-from graphmill.params import Section, plain
+from graphmill.params import Section, load, plain
 from pipelines.cluster.source import Parameter, Source
 from pipelines.defaults import given
 
@@ -29,7 +29,9 @@ KINDS: dict[str, tuple[tuple[type, ...], str]] = {
 """The types that each kind of parameter takes, and their name in a message."""
 
 
-def parameters(source: Source, overrides: Sequence[str], revision: str | None = None) -> dict[str, Any]:
+def parameters(
+    source: Source, overrides: Sequence[str], revision: str | None = None, file: Path | None = None
+) -> dict[str, Any]:
     """What a run gives the pipeline beyond its defaults.
 
     Args:
@@ -37,6 +39,7 @@ def parameters(source: Source, overrides: Sequence[str], revision: str | None = 
         overrides: as ``train.epochs=5``, ``train.model.kind=gat`` or ``data=s3://bucket/data``; the value is YAML,
             ``null`` takes a key away. The later one counts.
         revision: read the data as they were at this revision.
+        file: with sections as in params.yaml, beneath `overrides`; those that the pipeline does not take are left out.
 
     Returns:
         The changed parameters whole, by name.
@@ -47,10 +50,10 @@ def parameters(source: Source, overrides: Sequence[str], revision: str | None = 
     """
     taken = source.parameters
     changed: dict[str, Any] = {}
+    values = [*_sections(file, taken), *map(_split, overrides)]
     if revision is not None:
-        overrides = [*overrides, f"{_revision(source)}={json.dumps(revision)}"]
-    for override in overrides:
-        path, value = _split(override)
+        values.append((_revision(source), revision))
+    for path, value in values:
         name, *keys = path.split(".")
         if name not in taken:
             raise UserError(f"{path}: pipeline {source.name} has no parameter {name!r}{nearest(name, taken)}")
@@ -62,6 +65,11 @@ def parameters(source: Source, overrides: Sequence[str], revision: str | None = 
     if missing:
         raise UserError(f"pipeline {source.name} needs {missing[0]!r}: give it with -p {missing[0]}=VALUE")
     return changed
+
+
+def _sections(file: Path | None, taken: Container[str]) -> list[tuple[str, Any]]:
+    sections = load(file) if file is not None else {}
+    return [(f"{name}.{key}", value) for name in sections if name in taken for key, value in sections[name].items()]
 
 
 def _revision(source: Source) -> str:

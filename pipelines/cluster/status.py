@@ -23,7 +23,7 @@ ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 def latest(cluster: Cluster, limit: int) -> list[dict[str, Any]]:
     """The latest runs, the newest first, as plain values."""
     asked = {"namespace": cluster.namespace, "sort_by": "created_at desc"}
-    return [_run(cluster, run) for run in islice(cluster.listed(cluster.api.list_runs, "runs", **asked), limit)]
+    return [_run(cluster, run) for run in islice(cluster.listed(cluster.api.list_runs, "runs", **asked), max(0, limit))]
 
 
 def one(cluster: Cluster, run: Any, titles: Mapping[str, str]) -> dict[str, Any]:
