@@ -8,7 +8,7 @@ from pathlib import Path
 
 from graphmill.errors import UserError
 from pipelines.cluster import arguments as cluster_arguments
-from pipelines.cluster import verbs as cluster
+from pipelines.cluster import verbs as cluster_verbs
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             result = run(given.pipeline, given.params, given.data, given.root, given.model, given.verbose)
             print(json.dumps(result))
         else:
-            return cluster.run(given)
+            return cluster_verbs.run(given)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2

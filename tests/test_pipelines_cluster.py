@@ -272,9 +272,7 @@ def test_ctrl_c_leaves_the_run_going(server, capsys, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(watch, "time", SimpleNamespace(sleep=interrupt, monotonic=time.monotonic))
-    with pytest.raises(SystemExit) as stopped:
-        main(["submit", "training", *QUICK])
-    assert stopped.value.code == 130
+    assert main(["submit", "training", *QUICK]) == 130
     assert f"`python -m pipelines cancel {server.runs[0]['run_id']}` ends it" in said(capsys)[1]
     assert server.runs[0]["state"] == "RUNNING"
 
@@ -302,6 +300,13 @@ def test_a_version_that_was_uploaded_before_can_be_run(server, training, capsys)
     assert f"no version 'training-000000000000'; known: {training.version}" in said(capsys)[1]
     assert main(["submit", "scoring", "--version", "x", *QUICK]) == 2
     assert "has no pipeline 'scoring'; `upload` it first" in said(capsys)[1]
+
+
+def test_a_run_of_which_nothing_is_heard_is_told_how_to_find(server, capsys):
+    server.fault = lambda name, count: Fault(503) if name == "create_run" else Fault()
+    assert main(["submit", "training", "--name", "tonight", *QUICK]) == 3
+    assert "--name 'tonight' finds it again" in said(capsys)[1]
+    assert not server.runs and server.count("create_run") == patience.TRIES
 
 
 # Outages
@@ -825,8 +830,8 @@ def test_titles_are_those_of_tasks_that_work_in_every_group():
     assert not [key for key in found if key.startswith("condition")]
 
 
-@pytest.mark.parametrize("page", ["<!doctype html><html>", ""])
-def test_a_log_that_is_a_page_or_empty_is_none(server, page):
+@pytest.mark.parametrize("page", ["<!doctype html><html>", '{"error_message": "no pod"}', ""])
+def test_a_log_that_is_a_page_or_an_error_or_empty_is_none(server, page):
     server.logs["pod"] = page
     task = SimpleNamespace(pods=("pod",), key="train")
     assert logs.tail(Cluster(server.url), "run", task, 5) == []

@@ -93,10 +93,9 @@ def _github(environment: Mapping[str, str], audience: str) -> Credentials:
         told = "KFP_OIDC_AUDIENCE asks for GitHub's ID token, and this is no job that may have one"
         raise UserError(f"{told}; give the job `permissions: id-token: write`") from None
     source = f"GitHub's ID token for audience {audience}"
-    asked = {"method": "GET", "url": url, "headers": {"Authorization": f"Bearer {key}"}}
-    separator = "&" if "?" in url else "?"
-    asked["url"] += f"{separator}{patience.encoded(audience=audience)}"
-    return Credentials(source, lambda: _issued(source, "value", **asked))
+    address = f"{url}{'&' if '?' in url else '?'}{patience.encoded(audience=audience)}"
+    headers = {"Authorization": f"Bearer {key}"}
+    return Credentials(source, lambda: _issued(source, "value", method="GET", url=address, headers=headers))
 
 
 def _client_credentials(environment: Mapping[str, str]) -> Credentials:

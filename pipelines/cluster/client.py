@@ -37,7 +37,7 @@ class Cluster:
 
     def __init__(self, host: str | None = None, namespace: str | None = None) -> None:
         self.host = _host(host)
-        self.ui = os.environ.get("KF_PIPELINES_UI_ENDPOINT", self.host).rstrip("/")
+        self.ui = (os.environ.get("KF_PIPELINES_UI_ENDPOINT") or self.host).rstrip("/")
         credentials = auth.find()
         self.api = _client(self.host, credentials)
         self.generated = self.api._run_api.api_client  # kfp.Client shows its services, not what they share
@@ -87,7 +87,7 @@ class Cluster:
             shared = json.loads(self.generated.last_response.data).get("apiServerMultiUser")
         if not shared:
             return None
-        if wanted is None and POD_NAMESPACE.exists():
+        if not wanted and POD_NAMESPACE.exists():
             wanted = POD_NAMESPACE.read_text().strip()
         if not wanted:
             raise UserError(f"{self.host} serves several users: name your namespace with --namespace or KFP_NAMESPACE")
@@ -120,4 +120,4 @@ def _client(host: str, credentials: auth.Credentials | None) -> Any:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # that it is for servers since 2.0
-        return Client(host=host, credentials=credentials, ssl_ca_cert=os.environ.get("KFP_CA_FILE"))
+        return Client(host=host, credentials=credentials, ssl_ca_cert=os.environ.get("KFP_CA_FILE") or None)

@@ -61,7 +61,7 @@ def text(client: Any, url: str, query: dict[str, str]) -> str:
     """
     headers: dict[str, str] = {}
     client.update_params_for_auth(headers, [], ["Bearer"])
-    pool, timeout = client.rest_client.pool_manager, Timeout(connect=patience.SECONDS[0], read=patience.SECONDS[1])
+    pool, timeout = client.rest_client.pool_manager, Timeout(connect=patience.SHORT[0], read=patience.SHORT[1])
     try:
         answer = pool.request("GET", url, fields=query, headers=headers, timeout=timeout, retries=False, redirect=False)
     except HTTPError as error:

@@ -109,11 +109,12 @@ def _set(changed: dict[str, Any], name: str, keys: list[str], value: Any, parame
 
 def _check(name: str, value: Any, parameter: Parameter) -> None:
     types, words = KINDS[parameter.kind]
+    section: Any = value  # which mypy would narrow to the kinds
     if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
         raise UserError(f"{name}: must be {words} (given {value!r})")
     model = _model(name)
     if model is not None and parameter.kind == "STRUCT":
-        model.parse(value, name)
+        model.parse(section, name)
 
 
 def _model(name: str) -> type[Section] | None:

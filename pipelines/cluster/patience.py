@@ -15,6 +15,8 @@ from pipelines.cluster.errors import Exists, Unreachable
 
 SECONDS = (5.0, 60.0)
 """To connect, and to be answered."""
+SHORT = (5.0, 20.0)
+"""The same for what can be done without."""
 TRIES = 5
 """Times that a request is made again."""
 BACKOFF = 1.0

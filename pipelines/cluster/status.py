@@ -31,6 +31,7 @@ def one(cluster: Cluster, run: Any, titles: Mapping[str, str]) -> dict[str, Any]
     told = [
         {
             "task": task.title,
+            "key": task.key,
             "state": task.state,
             "cached": task.cached,
             "started": _iso(task.started),

@@ -7,6 +7,7 @@ from typing import Any
 
 from graphmill.progress import say
 from pipelines.cluster.client import Cluster
+from pipelines.cluster.errors import Unreachable
 from pipelines.cluster.patience import once
 from pipelines.cluster.source import Source
 
@@ -64,7 +65,12 @@ def submit(
         found = cluster.named(cluster.api.list_runs, "runs", name, experiment_id=group)
         return found[0] if found else None
 
-    run = once(find, lambda: cluster.api.runs.run_service_create_run(body))
+    try:
+        run = once(find, lambda: cluster.api.runs.run_service_create_run(body))
+    except Unreachable as error:
+        raise Unreachable(
+            f"{error}; `status` lists the run if it was begun, and --name {name!r} finds it again"
+        ) from error
     say(f"submit: {name} is run {run.run_id}: {cluster.link('runs', 'details', run.run_id)}")
     return run
 

@@ -27,6 +27,8 @@ def run(given: argparse.Namespace) -> int:
     except (Unreachable, watch.Unfinished) as error:
         print(error, file=sys.stderr)
         return 3
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 
@@ -68,8 +70,8 @@ def look(given: argparse.Namespace) -> None:
         raise UserError("--follow needs a run")
     cluster = Cluster(given.host, given.namespace)
     if not given.run:
-        told = status.latest(cluster, given.limit)
-        status.show_json(told) if given.json else status.show(told, RUNS)
+        runs = status.latest(cluster, given.limit)
+        status.show_json(runs) if given.json else status.show(runs, RUNS)
         return
     found = status.find(cluster, given.run)
     titles = status.titles(cluster, found)
@@ -116,7 +118,7 @@ def _follow(cluster: Cluster, run_id: str, titles: dict[str, str], given: argpar
         ended = watch.follow(cluster, run_id, titles, pace)
     except KeyboardInterrupt:
         print(watch.going_on(run_id), file=sys.stderr)
-        raise SystemExit(130) from None
+        raise
     say(f"run {run_id}: {ended.state}")
 
 
