@@ -76,6 +76,7 @@ class Server(ThreadingHTTPServer):
         self.recurring: list[Thing] = []
         self.scripts: list[list[Step]] = []
         self.logs: dict[str, str] = {}
+        self.pages: dict[str, str] = {}
         self.page = 0
 
     def play(self, *steps: Step) -> None:
@@ -111,6 +112,9 @@ class Handler(BaseHTTPRequestHandler):
         if found := re.fullmatch(r"/apis/v1alpha1/runs/([^/]+)/nodes/([^/]+)/log", address.path):
             log = self.server.logs.get(found[2])
             self._answer(200, log or "", "text/plain") if log else self._fail(500, 13, f"pod {found[2]} not found")
+            return
+        if address.path == "/k8s/pod/logs" and (log := self.server.pages.get(query["podname"])):
+            self._answer(200, log, "text/html")  # as Express calls text
             return
         for name, method, pattern, handle in ROUTES:
             match = re.fullmatch(f"/apis/v2beta1/{pattern}", address.path)

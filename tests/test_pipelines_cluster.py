@@ -17,7 +17,7 @@ import yaml
 from graphmill.errors import UserError
 from pipelines import PIPELINES
 from pipelines.__main__ import main
-from pipelines.cluster import auth, door, logs, overrides, patience, schedule, source, tasks, watch
+from pipelines.cluster import auth, door, logs, overrides, patience, schedule, source, tasks, upload, watch
 from pipelines.cluster.client import Cluster
 from pipelines.cluster.errors import Absent, Exists, Unreachable
 from tests import kfp_server
@@ -90,6 +90,17 @@ def test_upload_makes_every_pipeline_and_its_version_once(server, capsys):
     assert out.count("is new") == out.count("is there") == len(PIPELINES)
     assert f"{server.url}/#/pipelines/details/" in out
     assert "set GRAPHMILL_IMAGE" in err, "an image without a registry is told"
+
+
+def test_platform_settings_go_along(server, training):
+    settings = {
+        "platforms": {"kubernetes": {"deploymentSpec": {"executors": {"exec-train": {"imagePullPolicy": "Always"}}}}}
+    }
+    both = source.parse(f"{training.text}---\n{yaml.safe_dump(settings)}")
+    version = upload.upload(Cluster(server.url), both)
+    assert version.pipeline_spec["platform_spec"] == settings
+    found = source.stored(version)
+    assert (found.titles, found.parameters, found.version) == (training.titles, training.parameters, both.version)
 
 
 def test_upload_completes_a_pipeline_without_its_version(server):
@@ -378,6 +389,12 @@ def test_a_host_that_does_not_answer_is_one_line(capsys):
         assert main(["status", "--host", host]) == 3
     last = said(capsys)[1].splitlines()[-1]
     assert last == f"{host} does not answer: Failed to establish a new connection: [Errno 111] Connection refused"
+
+
+def test_a_host_without_tls_is_told_at_once(server, capsys):
+    assert main(["status", "--host", server.url.replace("http://", "https://")]) == 2
+    out, err = said(capsys)
+    assert "no TLS connection" in err and "trying again" not in err
 
 
 def test_no_host_is_told_before_anything_else(capsys):
@@ -835,6 +852,11 @@ def test_a_log_that_is_a_page_or_an_error_or_empty_is_none(server, page):
     server.logs["pod"] = page
     task = SimpleNamespace(pods=("pod",), key="train")
     assert logs.tail(Cluster(server.url), "run", task, 5) == []
+
+
+def test_a_log_is_read_from_the_pages_where_the_server_has_none(server):
+    server.logs["old"], server.pages["new"] = "", "one\ntwo\n"
+    assert logs.tail(Cluster(server.url), "run", SimpleNamespace(pods=("old", "new"), key="train"), 1) == ["two"]
 
 
 def test_a_log_is_read_through_the_kubernetes_api(server, monkeypatch):

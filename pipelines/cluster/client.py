@@ -99,9 +99,8 @@ def _host(given: str | None) -> str:
     if not host and "KUBERNETES_SERVICE_HOST" in os.environ:
         host = IN_CLUSTER
     if not host:
-        told = "no Kubeflow Pipelines server is named; give --host or KFP_HOST"
-        raise UserError(f"{told}, for one `kubectl port-forward -n kubeflow svc/ml-pipeline-ui 8080:80` away:"
-                        " http://localhost:8080")  # fmt: skip
+        forward = "`kubectl port-forward -n kubeflow svc/ml-pipeline-ui 8080:80` makes one http://localhost:8080"
+        raise UserError(f"no Kubeflow Pipelines server is named; give --host or KFP_HOST; {forward}")
     return (host if "://" in host else f"https://{host}").rstrip("/")
 
 

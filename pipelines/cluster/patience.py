@@ -4,11 +4,11 @@ import re
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import urlencode
 
 from urllib3 import PoolManager, Timeout
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, SSLError
 from urllib3.util.retry import Retry
 
 from pipelines.cluster.errors import Exists, Unreachable
@@ -33,7 +33,20 @@ Thing = TypeVar("Thing")
 
 
 class Again(Retry):
-    """Says that it waits: half a minute without a word looks like a hang."""
+    """Says that it waits: half a minute without a word looks like a hang. What TLS refuses does not pass."""
+
+    def increment(
+        self,
+        method: str | None = None,
+        url: str | None = None,
+        response: Any = None,
+        error: Exception | None = None,
+        _pool: Any = None,
+        _stacktrace: Any = None,
+    ) -> Self:
+        if isinstance(error, SSLError):
+            raise error
+        return super().increment(method, url, response, error, _pool, _stacktrace)
 
     def sleep(self, response: Any = None) -> None:
         last = self.history[-1] if self.history else None
