@@ -190,14 +190,14 @@ def test_a_run_is_followed_to_success(server, training, capsys):
     out, _ = said(capsys)
     told = [line[9:] for line in out.splitlines() if line[2:3] == ":"]
     assert told == [
-        "ingest: PENDING",
-        "ingest: RUNNING",
-        "ingest: SUCCEEDED in 7 s",
-        "graph: RUNNING",
-        "run: PAUSED",
-        "graph: SUCCEEDED in 7 s",
-        "features: SUCCEEDED (from the cache)",
-        "train: SUCCEEDED in 7 s",
+        "PENDING   ingest",
+        "RUNNING   ingest",
+        "SUCCEEDED ingest (7 s)",
+        "RUNNING   graph",
+        "PAUSED    the run",
+        "SUCCEEDED graph (7 s)",
+        "SUCCEEDED features (from the cache)",
+        "SUCCEEDED train (7 s)",
     ]
     assert run["run_id"] in out and f"{server.url}/#/runs/details/{run['run_id']}" in out
     assert out.splitlines()[-1] == f"run {run['run_id']}: SUCCEEDED"
@@ -219,7 +219,7 @@ def test_a_failed_run_tells_the_task_and_the_last_lines_of_its_log(server, capsy
     assert main(["submit", "training", *QUICK]) == 1
     _, err = said(capsys)
     told = err[err.index("run ") :].splitlines()
-    assert told[0].endswith("failed in task train")
+    assert told[0].endswith("failed in task 'train'")
     assert told[2:] == [f"  line {number}" for number in range(99 - watch.LINES, 99)]
 
 
@@ -227,14 +227,14 @@ def test_a_failed_run_without_a_log_tells_how_to_see_it(server, capsys):
     server.play(Step("FAILED", {"ingest": "FAILED"}, error="pod was evicted"))
     assert main(["submit", "training", *QUICK]) == 1
     _, err = said(capsys)
-    assert "failed in task ingest: pod was evicted" in err
+    assert "failed in task 'ingest': pod was evicted" in err
     assert f"kubectl logs -n kubeflow -l pipeline/runid={server.runs[0]['run_id']}" in err
 
 
 def test_a_task_whose_driver_failed_is_told_though_it_never_began(server, capsys):
     server.play(Step("FAILED", {"ingest": "SUCCEEDED", "graph": "FAILED"}, driver=("graph",)))
     assert main(["submit", "training", *QUICK]) == 1
-    assert "failed in task graph (its driver)" in said(capsys)[1]
+    assert "failed in task 'graph (its driver)'" in said(capsys)[1]
 
 
 def test_a_run_that_failed_before_any_task_is_told(server, capsys):
@@ -253,7 +253,13 @@ def test_a_run_that_is_cancelled_in_the_ui_is_no_success_and_no_failure_of_a_tas
     assert main(["submit", "training", *QUICK]) == 1
     out, err = said(capsys)
     assert "was cancelled" in err and "failed" not in err
-    assert "run: CANCELING" in out
+    assert "CANCELING the run" in out
+
+
+def test_a_run_that_was_cancelled_and_begun_again_can_fail_by_itself():
+    history = [SimpleNamespace(state=state) for state in ("RUNNING", "CANCELING", "FAILED", "RUNNING", "FAILED")]
+    assert not watch.cancelled(SimpleNamespace(state="FAILED", state_history=history))
+    assert watch.cancelled(SimpleNamespace(state="FAILED", state_history=history[:3]))
 
 
 def test_a_run_whose_results_were_all_known_is_a_success(server):
@@ -773,7 +779,7 @@ def test_status_follows(server, capsys):
     server.play(Step("RUNNING"), Step("RUNNING", {"ingest": "RUNNING"}), Step("FAILED", {"ingest": "FAILED"}))
     assert main(["submit", "training", "--no-wait", "--name", "tonight"]) == 0
     assert main(["status", "tonight", "--follow", *QUICK]) == 1
-    assert "failed in task ingest" in said(capsys)[1]
+    assert "failed in task 'ingest'" in said(capsys)[1]
     assert main(["status", "--follow"]) == 2
 
 

@@ -15,6 +15,7 @@ from pipelines.cluster.tasks import Task, failed, tasks, text
 
 ENDS = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
 """States that a run does not leave; ``kfp`` itself does not know the last."""
+CANCELLED = ("CANCELING", "CANCELED")
 SILENCE = 600.0
 """Seconds for which a server that stopped answering is asked again: an upgrade takes minutes."""
 LINES = 20
@@ -91,15 +92,15 @@ def going_on(run_id: str) -> str:
 
 def cancelled(run: Any) -> bool:
     """Whether a run was cancelled: the server may call it failed once its pods are gone."""
-    past = {status.state for status in run.state_history or []}
-    return run.state in ("CANCELED", "CANCELING") or (run.state == "FAILED" and bool(past & {"CANCELING", "CANCELED"}))
+    before = [status.state for status in run.state_history or [] if status.state != run.state]
+    return run.state in CANCELLED or (run.state == "FAILED" and before[-1:] == ["CANCELING"])
 
 
 def _tell(run: Any, titles: Mapping[str, str], told: dict[str, str]) -> None:
     for task in tasks(run, titles):
-        _say(told, task.id, task.state, f"{task.title}: {told_state(task)}")
+        _say(told, task.id, task.state, f"{task.state:<9} {task.title}{_note(task)}")
     if run.state in ("CANCELING", "PAUSED"):
-        _say(told, "", run.state, f"run: {run.state}")
+        _say(told, "", run.state, f"{run.state:<9} the run")
 
 
 def _say(told: dict[str, str], about: str, state: str, line: str) -> None:
@@ -108,13 +109,10 @@ def _say(told: dict[str, str], about: str, state: str, line: str) -> None:
         say(f"{datetime.now():%H:%M:%S} {line}")
 
 
-def told_state(task: Task) -> str:
-    """A task's state, with what else is known of it."""
+def _note(task: Task) -> str:
     if task.cached:
-        return f"{task.state} (from the cache)"
-    if task.state in ENDS and task.seconds is not None:
-        return f"{task.state} in {task.seconds:.0f} s"
-    return task.state
+        return " (from the cache)"
+    return f" ({task.seconds:.0f} s)" if task.state in ENDS and task.seconds is not None else ""
 
 
 def _judged(cluster: Cluster, run: Any, titles: Mapping[str, str]) -> Any:
@@ -132,8 +130,8 @@ def explain(cluster: Cluster, run: Any, titles: Mapping[str, str]) -> str:
     if not broken:
         return f"run {run.run_id} failed: {reason or 'the server does not say why'}; {logs.advice(cluster, run.run_id)}"
     first = broken[0]
-    others = f" (and {', '.join(task.title for task in broken[1:])})" if broken[1:] else ""
-    head = f"run {run.run_id} failed in task {first.title}{others}"
+    others = f" (and {', '.join(repr(task.title) for task in broken[1:])})" if broken[1:] else ""
+    head = f"run {run.run_id} failed in task {first.title!r}{others}"
     if said := first.error or reason:
         head = f"{head}: {said}"
     lines = logs.tail(cluster, run.run_id, first, LINES)
