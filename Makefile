@@ -59,8 +59,8 @@ workflows: install-test ## GitHub's workflows: their schema, and no finding of z
 	zizmor --offline --quiet --no-progress --min-severity medium .github
 
 services: ## Install what some tests run beside Python: Redis and Prometheus (Debian, Ubuntu)
-	@command -v redis-server promtool > /dev/null && exit; [ "$$(id -u)" = 0 ] || sudo=sudo; \
-		$$sudo apt-get update -q && $$sudo apt-get install -q -y --no-install-recommends redis-server prometheus
+	@command -v redis-server > /dev/null && command -v promtool > /dev/null && exit; \
+		[ "$$(id -u)" = 0 ] || sudo=sudo; $$sudo apt-get update -q && $$sudo apt-get install -q -y --no-install-recommends redis-server prometheus
 
 test: lint types contracts workflows unit ## Lint, types, import contracts, workflows and the whole test suite
 

@@ -46,11 +46,15 @@ class Order:
         pipeline = variables.get("PIPELINE", "")
         if pipeline not in PIPELINES:
             raise UserError(f"PIPELINE must be one of {', '.join(PIPELINES)}, not {pipeline!r}")
-        attempt = "-".join(variables.get(f"GITHUB_RUN_{what}", "") for what in ("ID", "ATTEMPT"))
-        name = variables.get("RUN_NAME") or (f"{pipeline}-{attempt}" if attempt != "-" else "")
-        values = {key: variables.get(key.upper(), "") for key in ("revision", "root", "timeout")}
-        given = {"revision": variables.get("DATA_REVISION", ""), "root": variables.get("KFP_PIPELINE_ROOT", "")}
-        return cls(pipeline, name, overrides(variables.get("OVERRIDES", "")), timeout=values["timeout"], **given)
+        started = (variables.get("GITHUB_RUN_ID"), variables.get("GITHUB_RUN_ATTEMPT"))
+        return cls(
+            pipeline,
+            f"{pipeline}-{'-'.join(map(str, started))}" if all(started) else "",
+            overrides(variables.get("OVERRIDES", "")),
+            variables.get("DATA_REVISION", ""),
+            variables.get("KFP_PIPELINE_ROOT", ""),
+            variables.get("TIMEOUT", ""),
+        )
 
     def command(self) -> list[str]:
         """The client's command line."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +21,6 @@ PLUGINS = {"s3": "dvc-s3==3.3.0", "gs": "dvc-gs==3.1.0", "azure": "dvc-azure==3.
 MIRRORS = {
     "s3": ("aws", "s3", "sync", "--delete", "--only-show-errors"),
     "gs": ("gcloud", "storage", "rsync", "--recursive", "--delete-unmatched-destination-objects"),
-    "file": ("rsync", "--archive", "--delete"),
 }
 """What makes a folder equal to one in a store, by the scheme of its address."""
 
@@ -53,10 +53,7 @@ def fetch(source: str, params: Path = Path("params.yaml"), folder: Path = Path("
     Raises:
         UserError: when the source cannot be read, or the tables break their contract.
     """
-    scheme = _scheme(source, tuple(MIRRORS))
-    folder.mkdir(exist_ok=True)
-    place = source.removeprefix("file://").rstrip("/") + "/"
-    run(*MIRRORS[scheme], place, str(folder) + "/")
+    _mirror(source, folder)
     if not any(folder.iterdir()):
         raise UserError(f"{source}: is empty; an empty folder is not taken for the newest data")
     if show(sys.executable, "-m", "components", "ingest", "--params", str(params)):
@@ -67,6 +64,20 @@ def fetch(source: str, params: Path = Path("params.yaml"), folder: Path = Path("
         run("dvc", "push", "--quiet", FILE)
     say(f"fetch: {FILE} {'changed' if changed else 'is as it was'}")
     return changed
+
+
+def _mirror(source: str, folder: Path) -> None:
+    """Make a folder equal to the source: what is gone there goes here too."""
+    scheme = _scheme(source, (*MIRRORS, "file"))
+    if scheme == "file":
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            shutil.copytree(source.removeprefix("file://"), folder)
+        except OSError as error:
+            raise UserError(f"{source}: cannot be read: {error}") from None
+        return
+    folder.mkdir(exist_ok=True)
+    run(*MIRRORS[scheme], source.rstrip("/") + "/", f"{folder}/")
 
 
 def intact() -> None:

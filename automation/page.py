@@ -8,7 +8,7 @@ import json
 import math
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from graphmill.errors import UserError
 
@@ -23,7 +23,6 @@ REVISION_NOTE = re.compile(r"The base [0-9a-f]{12} could not be measured; the lo
 TITLES = {
     "roc": ("True positives by false positives", "false positive rate", "true positive rate"),
     "precision_recall": ("Precision by recall", "recall", "precision"),
-    "calibration": ("Observed by predicted", "predicted", "observed"),
 }
 COLORS = '%%{init: {"themeVariables": {"xyChart": {"plotColorPalette": "#999999, #1f77b4"}}}}%%'
 
@@ -110,5 +109,5 @@ def _folded(title: str, content: str) -> str:
     return f"<details><summary>{title}</summary>\n\n{content}\n\n</details>" if content else ""
 
 
-def _number(value: Any) -> bool:
+def _number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

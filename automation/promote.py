@@ -58,8 +58,8 @@ class Promotion:
         stage = variables.get("STAGE", "")
         if stage not in known:
             raise UserError(f"STAGE must be one of {', '.join(known)}, not {stage!r}")
-        images = (variables.get(name, "") for name in ("SERVE_IMAGE", "GRAPHMILL_IMAGE"))
-        return cls(stage, variables.get("DEPLOY_HOME", ""), *images)
+        serve, rollout = variables.get("SERVE_IMAGE", ""), variables.get("GRAPHMILL_IMAGE", "")
+        return cls(stage, variables.get("DEPLOY_HOME", ""), serve, rollout)
 
     def sections(self, sections: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         """The parameters of this stage.

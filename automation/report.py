@@ -21,9 +21,8 @@ STAGE = "evaluate"
 CURVES = {
     "roc": ("false_positive_rate", "true_positive_rate"),
     "precision_recall": ("recall", "precision"),
-    "calibration": ("predicted", "observed"),
 }
-"""Curves of the evaluation, with the columns of their axes."""
+"""Curves of the evaluation whose axes go from 0 to 1, with the columns of both."""
 POINTS = np.linspace(0, 1, 21)
 """Where each curve is read."""
 AUTHOR = {f"GIT_{role}_{what}": "graphmill" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
@@ -94,12 +93,12 @@ def _compared(before: str | None) -> dict[str, Any]:
     if before is None:
         shown = json.loads(run("dvc", "metrics", "show", "--json"))
         values = shown[""]["data"]["artifacts/evaluation/metrics.json"]["data"]
-        return {"metrics": [{"name": name, "after": value} for name, value in _flat(values)], "params": []}
+        return {"metrics": [{"name": name, "after": value} for name, value in sorted(_flat(values))], "params": []}
     found = {}
     for kind in ("metrics", "params"):
         files = json.loads(run("dvc", kind, "diff", before, "--json") or "{}")
         rows = [(name, change) for changes in files.values() for name, change in changes.items()]
-        found[kind] = [{"name": name, "before": one.get("old"), "after": one.get("new")} for name, one in rows]
+        found[kind] = [{"name": name, "before": one.get("old"), "after": one.get("new")} for name, one in sorted(rows)]
     return found
 
 
@@ -117,7 +116,8 @@ def _curves(tree: Path) -> dict[str, list[float]]:
         with (folder / "curves" / f"{name}.csv").open(encoding="utf-8", newline="") as file:
             rows = [(float(row[x]), float(row[y])) for row in csv.DictReader(file) if row["model"] == winner]
         if rows:
-            found[name] = [round(value, 4) for value in np.interp(POINTS, *zip(*sorted(rows), strict=True)).tolist()]
+            across, up = np.array(sorted(rows)).T
+            found[name] = [round(value, 4) for value in np.interp(POINTS, across, up).tolist()]
     return found
 
 
