@@ -10,7 +10,6 @@ from typing import Any
 from automation.process import run, show
 from automation.summary import answer, tell
 from graphmill.errors import UserError
-from graphmill.progress import say
 
 PIPELINES = ("training", "scoring", "monitoring")
 STATUSES = {1: "it failed or was cancelled", 3: "it goes on, and nobody knows how it ends"}
@@ -99,7 +98,6 @@ def submit(order: Order) -> None:
     if order.pipeline == "monitoring":
         answer("decision", "retrain" if trained else "keep")
     tell(f"{order.pipeline}: [{found['name']}]({found['link']}) {found['state']}")
-    say(f"submit: run {found['run']}")
 
 
 def _ran(tasks: Sequence[Mapping[str, Any]], stage: str) -> bool:

@@ -32,8 +32,7 @@ def check() -> None:
     decision = str(json.loads((REPORT / "drift_report.json").read_bytes())["decision"])
     answer("decision", decision)
     answer("trained", "false")
-    tell(f"drift: **{decision}**; the report is an artifact of the run")
-    say(f"drift: {decision}")
+    tell(f"drift: {decision}; the report: {REPORT / 'report.html'}")
 
 
 def answer_to(decision: str, trained: bool, run_id: str, github: GitHub) -> None:
@@ -55,7 +54,6 @@ def answer_to(decision: str, trained: bool, run_id: str, github: GitHub) -> None
     elif decision == "page":
         raise UserError(f"run {run_id}: a person must look; its report says why")
     elif decision in QUIET:
-        tell(f"drift: {decision}")
-        say(f"drift: {decision}: nothing is begun")
+        tell(f"drift: {decision}; nothing is begun")
     else:
         raise UserError(f"run {run_id}: no decision that is known, but {decision!r}")

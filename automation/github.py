@@ -50,7 +50,7 @@ class GitHub:
             UserError: when one is missing or is not what its name says.
         """
         repository, token = variables.get("GITHUB_REPOSITORY", ""), variables.get("GITHUB_TOKEN", "")
-        if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
+        if not re.fullmatch(r"\w[\w-]*/(?!\.+$)[\w.-]+", repository):
             raise UserError(f"GITHUB_REPOSITORY must be owner/name, not {repository!r}")
         if not token:
             raise UserError("GITHUB_TOKEN is not set; a workflow passes `github.token`, `gh auth token` prints yours")

@@ -97,9 +97,7 @@ def promote(promotion: Promotion) -> None:
     if made["verdict"] != "pass":
         raise UserError(f"{made['version']} is blocked beside the champion of {promotion.stage}; nothing is applied")
     _apply(promotion.stage)
-    told = _follow(made, promotion)
-    tell(f"promote: {made['name']} {made['version']} {told} in {promotion.stage}")
-    say(f"promote: {made['name']} {made['version']} {told} in {promotion.stage}")
+    tell(f"promote: {made['name']} {made['version']} {_follow(made, promotion)} in {promotion.stage}")
 
 
 def _stage(stage: str, params: Path) -> None:

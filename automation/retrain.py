@@ -114,9 +114,7 @@ class Retraining:
 
     def _judge(self) -> None:
         evaluation, release = self.root / EVALUATION, self.root / RELEASE
-        text = describe(evaluation, release)
-        say(text)
-        tell(f"```\n{text}\n```")
+        tell(f"```\n{describe(evaluation, release)}\n```")
         made = artifact.read(release, "release").manifest
         gates = artifact.read(evaluation, "evaluation").manifest["gates"]
         failed = ", ".join(gate["name"] for gate in gates if not gate["passed"])
@@ -148,9 +146,7 @@ def _pull() -> None:
 
 
 def _metrics() -> None:
-    table = run("dvc", "metrics", "diff", "HEAD", "--md").strip() or "no metric differs from the last commit's"
-    say(table)
-    tell(table)
+    tell(run("dvc", "metrics", "diff", "HEAD", "--md").strip() or "no metric differs from the last commit's")
 
 
 def _overridden(sections: dict[str, dict[str, Any]], overrides: Sequence[str]) -> dict[str, dict[str, Any]]:

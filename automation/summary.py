@@ -7,8 +7,11 @@ from graphmill.errors import UserError
 
 
 def tell(markdown: str) -> None:
-    """Add to the summary of the run; on a laptop it is printed."""
-    _append("GITHUB_STEP_SUMMARY", markdown.rstrip("\n") + "\n")
+    """Print it, and add it to the summary of the run where there is one."""
+    text = markdown.rstrip("\n") + "\n"
+    print(text, end="", flush=True)
+    if os.environ.get("GITHUB_STEP_SUMMARY"):
+        _append("GITHUB_STEP_SUMMARY", text)
 
 
 def answer(name: str, value: str) -> None:
