@@ -80,7 +80,7 @@ def _table(heading: str, rows: list[dict[str, Any]]) -> str:
     for row in rows[:ROWS]:
         before, after = row.get("before"), row.get("after")
         change = f"{after - before:+.4g}" if _number(before) and _number(after) else ""
-        lines.append(f"| {row['name'].replace('@', ' at ')} | {_cell(before)} | {_cell(after)} | {change} |")
+        lines.append(f"| `{row['name']}` | {_cell(before)} | {_cell(after)} | {change} |")
     if len(rows) > ROWS:
         lines.append(f"| and {len(rows) - ROWS} more | | | |")
     return "\n".join(lines)
