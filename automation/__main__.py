@@ -36,8 +36,9 @@ def _github(variables: Mapping[str, str]) -> Any:
 def report(given: argparse.Namespace, variables: Mapping[str, str]) -> None:
     """Run base and change, and write what DVC says of the difference."""
     _from("report").measure(given.base, given.output)
-    page = _from("page")
-    _from("summary").tell(page.render(page.read(given.output / "report.json")))
+    page, file = _from("page"), given.output / "report.json"
+    if file.is_file():
+        _from("summary").tell(page.render(page.read(file)))
 
 
 def comment(given: argparse.Namespace, variables: Mapping[str, str]) -> None:

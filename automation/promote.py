@@ -12,9 +12,11 @@ from typing import Any
 
 import yaml
 
+from automation.carry import carry
 from automation.process import run, show
 from automation.summary import answer, tell
-from graphmill import artifact
+from graphmill import artifact, registry
+from graphmill.deploy import Params as Deploy
 from graphmill.deploy.release import home, overlays
 from graphmill.errors import UserError
 from graphmill.params import load
@@ -79,7 +81,7 @@ class Promotion:
 
 
 def promote(promotion: Promotion) -> None:
-    """Judge, release, apply, follow.
+    """Judge, write the release, carry the model where the cluster reads it, apply, follow.
 
     Raises:
         UserError: when the gates block the model beside this stage's champion, a cluster would refuse the release, or
@@ -96,7 +98,10 @@ def promote(promotion: Promotion) -> None:
     answer("version", str(made["version"]))
     if made["verdict"] != "pass":
         raise UserError(f"{made['version']} is blocked beside the champion of {promotion.stage}; nothing is applied")
-    _apply(promotion.stage)
+    deploy = Deploy.parse(sections["deploy"], "deploy")
+    version = str(made["version"])
+    carry(registry.open(deploy.home).path(version), deploy.uri(version, str(made["digest"])))
+    _apply()
     tell(f"promote: {made['name']} {made['version']} {_follow(made, promotion)} in {promotion.stage}")
 
 
@@ -105,7 +110,7 @@ def _stage(stage: str, params: Path) -> None:
         raise UserError(f"stage {stage} ended with status {status}; its words are above")
 
 
-def _apply(stage: str) -> None:
+def _apply() -> None:
     text = run("kubectl", "kustomize", str(RELEASE))
     run(sys.executable, "-m", "graphmill.deploy", "validate", "-", text=text)
     say(run("kubectl", "apply", "--kustomize", str(RELEASE)).strip())

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,8 +32,7 @@ AUTHOR = {f"GIT_{role}_{what}": "graphmill" for role in ("AUTHOR", "COMMITTER") 
 def measure(base: str, output: Path) -> None:
     """Run the stages at the merge base with ``base`` and here; write ``report.json`` and DVC's own plots.
 
-    The base's run is committed in a worktree of its own, to no branch, so that DVC can name it. It shares the cache:
-    a stage that the change does not touch is not run twice.
+    Without the data there is no report, and that is no failure: a pull request's run has no credentials.
 
     Args:
         base: a revision; the change is what came after its merge base with the work tree's.
@@ -41,27 +41,36 @@ def measure(base: str, output: Path) -> None:
     Raises:
         UserError: when the stages fail here. When they fail at the base, the report says so.
     """
-    revision = run("git", "merge-base", base, "HEAD").strip()
-    note, before = "", None
-    with _worktree(revision) as tree:
-        try:
-            before, old = _committed(tree), _curves(tree)
-        except UserError as error:
-            say(f"report: the base {revision[:12]} cannot be measured: {error}")
-            note, old = f"The base {revision[:12]} could not be measured; the log of the run says why.", {}
+    shutil.rmtree(output, ignore_errors=True)
+    try:
+        run("dvc", "pull", "--quiet", "data.dvc")
+    except UserError as error:
+        say(f"report: no report, since the data cannot be read here: {error}")
+        return
+    before, old, note = _base(run("git", "merge-base", base, "HEAD").strip())
     say("report: the change")
-    _repro(Path("."))
+    run("dvc", "repro", STAGE)
     found = _compared(before) | {"note": note, "curves": _pairs(old, _curves(Path(".")))}
-    output.mkdir(parents=True, exist_ok=True)
+    output.mkdir(parents=True)
     write_text(output / "report.json", json.dumps(found, indent=1) + "\n")
     if before is not None:
         run("dvc", "plots", "diff", before, "--out", str(output / "plots"))
     say(f"report: {output / 'report.json'}")
 
 
+def _base(revision: str) -> tuple[str | None, dict[str, list[float]], str]:
+    """The revision that holds what the base comes to, its curves, and what is to be said of it."""
+    with _worktree(revision) as tree:
+        try:
+            return _committed(tree), _curves(tree), ""
+        except UserError as error:
+            say(f"report: the base {revision[:12]} cannot be measured: {error}")
+    return None, {}, f"The base {revision[:12]} could not be measured; the log of the run says why."
+
+
 @contextmanager
 def _worktree(revision: str) -> Iterator[Path]:
-    """The sources of ``revision`` with our DVC cache, for a while."""
+    """The sources of ``revision`` for a while, with our cache: what the change does not touch is not run twice."""
     cache = Path(run("dvc", "cache", "dir").strip()).resolve()
     with tempfile.TemporaryDirectory(prefix="graphmill-base-") as folder:
         tree = Path(folder, "base")
@@ -74,18 +83,14 @@ def _worktree(revision: str) -> Iterator[Path]:
 
 
 def _committed(tree: Path) -> str:
-    """Run the base's stages, and give the revision that holds what they made."""
+    """Run the base's stages; the revision that holds what they made, on no branch, by which DVC can name it."""
     say("report: the base")
-    _repro(tree)
+    run("dvc", "pull", "--quiet", "data.dvc", cwd=tree)
+    run("dvc", "repro", STAGE, cwd=tree)
     run("git", "add", "--force", "dvc.lock", cwd=tree)
     if run("git", "status", "--porcelain", "--", "dvc.lock", cwd=tree):
         run("git", "commit", "--quiet", "--message", "What the base comes to", cwd=tree, variables=os.environ | AUTHOR)
     return run("git", "rev-parse", "HEAD", cwd=tree).strip()
-
-
-def _repro(tree: Path) -> None:
-    run("dvc", "pull", "--quiet", "data.dvc", cwd=tree)
-    run("dvc", "repro", STAGE, cwd=tree)
 
 
 def _compared(before: str | None) -> dict[str, Any]:

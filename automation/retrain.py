@@ -104,7 +104,8 @@ class Retraining:
 
     def _train(self) -> None:
         if self._kept:
-            command = ["dvc", "repro"]
+            # what the remote has of an earlier run is fetched, not made again
+            command = ["dvc", "repro", *(["--pull"] if outputs.default_remote() else [])]
         else:
             params, folder = self.root / "params.retrain.yaml", self.data or Path("data")
             command = [sys.executable, "-m", "pipelines", "run", "training", f"--params={params}", f"--data={folder}"]

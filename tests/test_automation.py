@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,12 @@ import yaml
 from automation import __main__ as command
 from automation import cluster, comment, data, dispatch, drift, kubeconfig, outputs, page, pointer, promote, propose
 from automation import release as releases
+from automation import report as reports
+from automation.carry import carry
 from automation.github import GitHub
 from automation.report import _curves, _flat
 from automation.retrain import Retraining, _line, _overridden
+from graphmill import artifact
 from graphmill.errors import UserError
 from tests import github_server, tiny
 
@@ -193,6 +197,33 @@ def test_curves_are_those_of_the_winner(tiny_run):
     area = sum(found["roc"]) / 21  # the mean height is about the area
     assert area == pytest.approx(manifest["metrics"][manifest["winner"]]["roc_auc"], abs=0.1)
     assert dict(_flat({"sage": {"roc_auc": 1.0}, "winner": "sage"})) == {"sage.roc_auc": 1.0, "winner": "sage"}
+
+
+def test_data_that_need_credentials_are_no_failure_of_a_change(tmp_path, monkeypatch, capsys):
+    def refused(*command_line):
+        raise UserError(f"{command_line[0]}: no credentials")
+
+    monkeypatch.setattr(reports, "run", refused)
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "report.json").write_text("of an earlier run")
+    reports.measure("main", tmp_path / "report")
+    assert "no credentials" in capsys.readouterr().out and not (tmp_path / "report").exists()
+
+
+def test_a_base_that_cannot_be_measured_is_told_in_the_report(tmp_path, monkeypatch, tiny_run):
+    def fails(tree):
+        raise UserError("its stages are of another time")
+
+    shown = {
+        "": {"data": {"artifacts/evaluation/metrics.json": {"data": {"sage": {"roc_auc": 0.9}, "winner": "sage"}}}}
+    }
+    monkeypatch.setattr(reports, "run", lambda *line, **_: json.dumps(shown) if "show" in line else SHA)
+    monkeypatch.setattr(reports, "_worktree", lambda revision: nullcontext(tmp_path))
+    monkeypatch.setattr(reports, "_committed", fails)
+    monkeypatch.chdir(tiny_run)
+    reports.measure("main", tmp_path / "report")
+    text = page.render(page.read(tmp_path / "report" / "report.json"))
+    assert f"The base {SHA[:12]} could not be measured" in text and "| `sage.roc_auc` | – | 0.9 |" in text
 
 
 # --- proposals and events
@@ -480,6 +511,18 @@ def test_a_stage_has_its_own_registry_and_images(tmp_path, monkeypatch):
         promote.Promotion("staging").sections(sections)
     with pytest.raises(UserError, match="STAGE must be"):
         promote.Promotion.here({"STAGE": "prod"})
+
+
+def test_a_model_is_carried_whole_to_where_the_cluster_reads_it(tmp_path, tiny_run, capsys):
+    model, target = tiny_run / "artifacts" / "model", tmp_path / "store" / "v1"
+    (target / "profile").mkdir(parents=True)
+    (target / "weights.safetensors").write_text("half of an earlier try")
+    carry(model, f"file://{target}")
+    assert artifact.read(target, "model").digest == artifact.read(model, "model").digest
+    carry(model, f"file://{target}")
+    carry(model, "pvc://fraud-models/v1")
+    out = capsys.readouterr().out
+    assert "is there" in out and "on a claim" in out
 
 
 KUBECTL = """#!/bin/sh
