@@ -16,7 +16,7 @@ BRANCH = "ingest/data"
 """The branch of the one kind of pull request that may change `data.dvc`."""
 REMOTE = "ci"
 """Name of the remote that a job gets beside those of the repository; only in .dvc/config.local."""
-PLUGINS = {"s3": "dvc-s3==3.3.0", "gs": "dvc-gs==3.1.0", "azure": "dvc-azure==3.1.1"}
+PLUGINS = {"s3": "dvc-s3==3.3.0", "gs": "dvc-gs==3.1.0"}
 """What DVC needs to speak to a store, by the scheme of its address."""
 MIRRORS = {
     "s3": ("aws", "s3", "sync", "--delete", "--only-show-errors"),

@@ -144,6 +144,8 @@ def _pull() -> None:
     if not shutil.which("dvc"):
         raise UserError("dvc is not installed here; `make install`")
     run("dvc", "pull", "--quiet", "data.dvc")
+    if Path("dvc.lock").is_file() and outputs.default_remote():
+        run("dvc", "fetch", "--quiet", "evaluate")  # what the new metrics are compared with
 
 
 def _metrics() -> None:
