@@ -11,7 +11,8 @@ from automation.summary import answer, tell
 from graphmill.errors import UserError
 from graphmill.progress import say
 
-STAGES = ("ingest", "graph", "features", "drift")
+TRAINED = "train"
+"""The stage that is not run: its model is the one that is watched."""
 QUIET = ("ok", "watch", "keep", "request_labels")
 """Decisions that begin nothing."""
 REPORT = Path("artifacts/drift_report")
@@ -25,14 +26,28 @@ def check() -> None:
     """
     if not Path("dvc.lock").is_file():
         raise UserError("no dvc.lock: no model was trained yet that could be watched; merge the first retraining")
-    run("dvc", "pull", "--quiet", "data.dvc", "train")
-    for stage in STAGES:
+    run("dvc", "pull", "--quiet", "data.dvc", TRAINED)
+    for stage in upstream():
         if status := show(sys.executable, "-m", "components", stage):
             raise UserError(f"stage {stage} ended with status {status}; its words are above")
     decision = str(json.loads((REPORT / "drift_report.json").read_bytes())["decision"])
     answer("decision", decision)
     answer("trained", "false")
     tell(f"drift: {decision}; the report: {REPORT / 'report.html'}")
+
+
+def upstream(last: str = "drift", file: Path = Path("dvc.yaml")) -> list[str]:
+    """The stages that ``last`` needs and itself, in their order; what is trained is there already."""
+    import yaml  # not needed, nor installed, where a decision is answered
+
+    found = yaml.safe_load(file.read_text(encoding="utf-8"))["stages"]
+    makers = {out: stage for stage, about in found.items() for out in about["outs"]}
+    needed, waiting = set(), [last]
+    while waiting:
+        stage = waiting.pop()
+        needed.add(stage)
+        waiting += [makers[dep] for dep in found[stage]["deps"] if makers.get(dep) not in (None, TRAINED, *needed)]
+    return [stage for stage in found if stage in needed]
 
 
 def answer_to(decision: str, trained: bool, run_id: str, github: GitHub) -> None:

@@ -285,6 +285,12 @@ def test_drift_is_answered_once(server, github, capsys):
             drift.answer_to(word, False, "run-4", github)
 
 
+def test_a_check_for_drift_trains_nothing():
+    stages = drift.upstream(file=HOME / "dvc.yaml")
+    assert stages[0] == "ingest" and stages[-1] == "drift" and not {"train", "evaluate", "deploy"} & set(stages)
+    assert drift.upstream("graph", HOME / "dvc.yaml") == ["ingest", "graph"]
+
+
 def test_the_comments_job_needs_nothing_installed(tmp_path):
     """Its modules import the standard library only."""
     modules = "comment, dispatch, github, page, pointer, propose, data, drift, summary, __main__"
