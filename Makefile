@@ -51,7 +51,7 @@ contracts: install-test ## Who may import whom
 	lint-imports
 
 unit: install-test ## The whole test suite
-	python -m pytest
+	python -m pytest -n auto --dist loadfile
 
 workflows: install-test ## GitHub's workflows: their schema, and no finding of zizmor's above low
 	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
