@@ -160,6 +160,12 @@ promote: install ## Judge the model beside the champion of STAGE, apply its rele
 doctor: install ## Say what the cluster of the kubeconfig has of all that is needed, and what is missing (ARGS=--context=NAME)
 	python -m automation doctor $(ARGS)
 
+kind: install ## Make a cluster on this machine, with Docker: Kubeflow Pipelines, KServe, an object store, Prometheus
+	sh kind/up.sh
+
+kind-down: ## Remove the cluster that `make kind` made
+	sh kind/down.sh
+
 wheel: install ## Write the wheel into compiled/
 	python -m pip wheel --quiet --no-deps --wheel-dir compiled .
 

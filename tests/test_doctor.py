@@ -279,7 +279,7 @@ BROKEN = {
         "runs", "missing", "KFP_NAMESPACE",
     ),
     "no account": (
-        gone("serviceaccounts", f"{NAME}-rollout", PLACE), "accounts", "missing", f"{NAME}-rollout .*accounts.yaml",
+        gone("serviceaccounts", f"{NAME}-rollout", PLACE), "accounts", "missing", f"{NAME}-rollout .*deploy prepare",
     ),
     "an account that pulls nothing": (
         changed("serviceaccounts", f"{NAME}-predictor", PLACE), "accounts", "warning",
@@ -289,7 +289,7 @@ BROKEN = {
     "rights to look": (denied("get pods/log"), "rights", "warning", "may not get pods/log"),
     "an account's rights": (
         denied(f"{NAME}-rollout patch inferenceservices {NAME}"), "accounts' rights", "missing",
-        f"{NAME}-rollout may not patch inferenceservices {NAME}: apply manifests/base/access.yaml",
+        f"{NAME}-rollout may not patch inferenceservices {NAME}: python -m graphmill.deploy prepare",
     ),
     "nobody may ask for others": (
         forbidden("localsubjectaccessreviews"), "accounts' rights", "warning", "kubectl auth can-i --list",
@@ -308,7 +308,7 @@ BROKEN = {
     ),
     "a secret that may not be read": (forbidden("/secrets/wandb"), "secrets", "warning", "may not look at .*wandb"),
     "no claim, and no class": (
-        gone("persistentvolumeclaims", f"{NAME}-graph", PLACE), "volumes", "missing", "make it, 2Gi ReadWriteOnce",
+        gone("persistentvolumeclaims", f"{NAME}-graph", PLACE), "volumes", "missing", f"no PersistentVolumeClaim {NAME}-graph .*deploy prepare",
     ),
     "a claim of the wrong mode": (
         claim(["ReadWriteOnce"], name="big"), "volumes", "missing", "Bound, ReadWriteOnce, and not ReadWriteMany",

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from automation.doctor.door import Door, Object
 from automation.doctor.finding import Answer, missing, ok, warning
-from automation.doctor.wanted import Wanted
+from automation.doctor.wanted import PREPARE, Wanted
 
 STORAGE = "storage.k8s.io/v1"
 DEFAULT = "storageclass.kubernetes.io/is-default-class"
@@ -28,9 +28,11 @@ def claims(door: Door, wanted: Wanted) -> Iterator[Answer]:
         found = door.object("persistentvolumeclaims", name, place)
         if found is None:
             lacking.append(modes)
-            size, mode = wanted.size(name), min(modes, default=SHARED)
+            ours = place == wanted.namespace and name in wanted.objects.names("PersistentVolumeClaim")
             told = f"no PersistentVolumeClaim {name} in namespace {place}"
-            yield missing(told, f"make it, {size} {mode} (docs/cluster.md#7-volumes)")
+            yield missing(
+                told, PREPARE if ours else f"make it, {min(modes, default=SHARED)} (docs/cluster.md#7-volumes)"
+            )
         else:
             yield _claim(found, name, place, modes)
     if lacking:

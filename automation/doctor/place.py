@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from automation.doctor.door import Door
 from automation.doctor.finding import Answer, missing, ok, warning
-from automation.doctor.wanted import Wanted
+from automation.doctor.wanted import PREPARE, Wanted
 
 PULL = "kubernetes.io/dockerconfigjson"
 """Type of a Secret with which images are pulled."""
@@ -22,14 +22,13 @@ def namespace(door: Door, wanted: Wanted) -> Iterator[Answer]:
 
 def accounts(door: Door, wanted: Wanted) -> Iterator[Answer]:
     """Whether the service accounts are there, and can pull images where a secret is named for that."""
-    apply = "apply manifests/base/accounts.yaml and access.yaml (docs/cluster.md#6-namespace-accounts-rights)"
     places = {name: wanted.namespace for name in wanted.accounts()}
     if wanted.cluster.service_account:
         places[wanted.cluster.service_account] = wanted.runs
     for name, place in places.items():
         found = door.object("serviceaccounts", name, place)
         if found is None:
-            yield missing(f"no ServiceAccount {name} in namespace {place}", apply)
+            yield missing(f"no ServiceAccount {name} in namespace {place}", PREPARE)
             continue
         pulls = {item["name"] for item in found.get("imagePullSecrets") or []}
         lacking = [{"name": secret} for secret in wanted.cluster.image_pull_secrets if secret not in pulls]

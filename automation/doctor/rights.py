@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from automation.doctor.door import Door, Forbidden
 from automation.doctor.finding import Answer, missing, ok, warning
-from automation.doctor.wanted import Right, Wanted
+from automation.doctor.wanted import PREPARE, Right, Wanted
 
 APPLY = ("get", "create", "patch")
 """What `kubectl apply` does with an object."""
@@ -49,7 +49,7 @@ def accounts_rights(door: Door, wanted: Wanted) -> Iterator[Answer]:
             yield warning(told, f"kubectl auth can-i --list -n {place} --as=system:serviceaccount:{place}:{account}")
             continue
         if refused:
-            yield missing(f"{account} may not {', '.join(refused)}", f"apply manifests/base/access.yaml ({ACCESS})")
+            yield missing(f"{account} may not {', '.join(refused)}", PREPARE)
         else:
             yield ok(f"{account} may all {len(needed)} things that its pods do")
 

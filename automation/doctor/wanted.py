@@ -1,23 +1,23 @@
 """What a cluster must have, told from the parameters and from the very manifests that a release is made of."""
 
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from graphmill.deploy import Params as Deploy
-from graphmill.deploy import validate
-from graphmill.deploy.__main__ import KUBECTL, rendered
+from graphmill.deploy.__main__ import objects as released
 from graphmill.deploy.objects import Objects
-from graphmill.deploy.release import NAME, home, mode_of
-from graphmill.errors import UserError
+from graphmill.deploy.release import home, mode_of
 from graphmill.params import load
 from graphmill.rollout.params import Params as Rollout
 from pipelines.platform import Cluster
 
 KUBEFLOW = "kubeflow"
 """Namespace of Kubeflow Pipelines, and of its runs where it serves one team alone."""
+
+PREPARE = "python -m graphmill.deploy prepare | kubectl apply -f -"
+"""What makes accounts, rights and claims before there is a release."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,7 @@ class Wanted:
         rollout = Rollout.parse(sections["rollout"], "rollout")
         cluster = Cluster.parse(sections["cluster"], "cluster")
         mode = mode_of(home(), deploy.overlay)
-        if not shutil.which(KUBECTL):
-            raise UserError("kubectl is not installed here; it builds the manifests, and applies them later")
-        text = rendered(home() / "overlays" / deploy.overlay).replace(NAME, deploy.name)
-        objects = Objects(validate.read(text, deploy.overlay))
+        objects = Objects(released(deploy))
         runs = variables.get("KFP_NAMESPACE") or KUBEFLOW
         return cls(deploy, rollout, cluster, objects, mode, runs, variables.get("GRAPHMILL_IMAGE", ""))
 
@@ -112,14 +109,6 @@ class Wanted:
                 modes = {"ReadWriteMany"} if key == "shared" else set()
                 found.setdefault((self.runs, name.replace("{name}", self.deploy.name)), modes)
         return found
-
-    def size(self, claim: str) -> str:
-        """How much storage the manifests ask for; the models' for a claim that is not among them."""
-        sizes = {
-            item["metadata"]["name"]: item["spec"]["resources"]["requests"]["storage"]
-            for item in self.objects.of("PersistentVolumeClaim")
-        }
-        return str(sizes.get(claim) or next(iter(sizes.values())))
 
     def variables(self) -> dict[str, str]:
         """Variables that must come from a Secret, and what asks for each."""
