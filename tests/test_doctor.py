@@ -179,7 +179,7 @@ def test_an_empty_cluster_lacks_everything_and_is_told_how_to_mend_it(wanted, as
     found = ask(World(), wanted)
     missing = {one.check for one in found if one.state == "missing"}
     assert missing == {
-        *("Kubeflow Pipelines", "KServe", "kinds", "namespace", "accounts", "secrets", "volumes"),
+        *("Kubeflow Pipelines", "object store", "KServe", "kinds", "namespace", "accounts", "secrets", "volumes"),
     }
     assert all(one.mend for one in found if one.state != "ok")
 
@@ -218,6 +218,10 @@ def settings(**sections):
     return changed("configmaps", "inferenceservice-config", "kserve", data=data)
 
 
+def launcher(providers):
+    return changed("configmaps", "kfp-launcher", PLACE, data={"providers": providers})
+
+
 def denied(*rights):
     return lambda world: world.denied.update(rights)
 
@@ -239,7 +243,13 @@ BROKEN = {
         idle("deployments", "ml-pipeline", PLACE), "Kubeflow Pipelines", "missing", "does not serve",
     ),
     "no key of the store": (
-        gone("secrets", "mlpipeline-minio-artifact", PLACE), "object store", "warning", "docs/cluster.md#3",
+        gone("secrets", "mlpipeline-minio-artifact", PLACE), "object store", "missing", "docs/cluster.md#3",
+    ),
+    "a key of the store that its pods may not read": (
+        denied(f"{NAME}-pipeline get secrets mlpipeline-minio-artifact"), "object store", "missing", "may not read",
+    ),
+    "a store of one's own without its key": (
+        launcher("credentials: {secretRef: {secretName: store}}"), "object store", "missing", "no Secret store in",
     ),
     "no KServe": (
         gone("deployments", "kserve-controller-manager", "kserve", "apps/v1"), "KServe", "missing", "docs/cluster.md#4",
@@ -299,7 +309,8 @@ BROKEN = {
         "kubectl -n kubeflow create secret generic wandb --from-literal=api-key=…",
     ),
     "a secret without its key": (
-        changed("secrets", "wandb", PLACE, data={"key": "eA=="}), "secrets", "missing", "wandb .* lacks api-key: .*patch secret wandb",
+        changed("secrets", "wandb", PLACE, data={"key": "eA=="}),
+        "secrets", "missing", "wandb .* lacks api-key: .*patch secret wandb",
     ),
     "an optional secret": (gone("secrets", "github", PLACE), "secrets", "warning", "Secret github"),
     "no secret to pull with": (gone("secrets", "registry", PLACE), "secrets", "missing", "secret docker-registry"),
@@ -308,7 +319,8 @@ BROKEN = {
     ),
     "a secret that may not be read": (forbidden("/secrets/wandb"), "secrets", "warning", "may not look at .*wandb"),
     "no claim, and no class": (
-        gone("persistentvolumeclaims", f"{NAME}-graph", PLACE), "volumes", "missing", f"no PersistentVolumeClaim {NAME}-graph .*deploy prepare",
+        gone("persistentvolumeclaims", f"{NAME}-graph", PLACE),
+        "volumes", "missing", f"no PersistentVolumeClaim {NAME}-graph .*deploy prepare",
     ),
     "a claim of the wrong mode": (
         claim(["ReadWriteOnce"], name="big"), "volumes", "missing", "Bound, ReadWriteOnce, and not ReadWriteMany",
@@ -381,6 +393,13 @@ def test_a_claim_that_is_missing_asks_for_a_class_that_can_make_it(wanted, ask, 
     assert "usual" in found[0].told if provisioner else "other" in found[0].told
 
 
+def test_a_store_that_knows_the_account_needs_no_key(wanted, ask):
+    world = healthy(wanted)
+    launcher("s3: {default: {credentials: {fromEnv: true}}}")(world)
+    gone("secrets", "mlpipeline-minio-artifact", PLACE)(world)
+    assert not [one for one in not_ok(ask(world, wanted)) if one[0] == "object store"]
+
+
 def test_images_are_asked_for_by_digest_and_from_a_registry(wanted, ask):
     world = healthy(wanted)
     loose = replace(wanted, image="", deploy=wanted.deploy.model_copy(update={"image": "graphmill-serve:1"}))
@@ -444,6 +463,16 @@ def test_the_table_has_a_line_a_finding_and_no_value_of_a_secret(wanted, connect
     assert any(
         line.startswith("missing  secrets") and "create secret generic wandb" in line for line in out.splitlines()
     )
+
+
+def test_the_page_shows_what_it_prints(wanted, connect, command):
+    world = healthy(wanted)
+    gone("deployments", "kserve-controller-manager", "kserve", "apps/v1")(world)
+    gone("secrets", "wandb", PLACE)(world)
+    connect(world)
+    _, out, _ = command()
+    shown = re.search(r"\n…\n(.*?)```", (HOME / "docs" / "cluster.md").read_text(), re.S)[1].splitlines()
+    assert len(shown) == 3 and set(shown) <= set(out.splitlines()), out.splitlines()[-1]
 
 
 def test_programs_are_told_in_json(wanted, connect, command):

@@ -19,12 +19,12 @@ from automation.doctor.wanted import Wanted
 CHECKS: dict[str, Check] = {
     "API server": server,
     "Kubeflow Pipelines": pipelines,
-    "object store": store,
     "KServe": kserve,
     "traffic": mode,
     "kinds": kinds,
     "namespace": namespace,
     "runs": runs,
+    "object store": store,
     "accounts": accounts,
     "rights": rights,
     "accounts' rights": accounts_rights,

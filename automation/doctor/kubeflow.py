@@ -1,5 +1,6 @@
 """Kubeflow Pipelines: its kinds, its server, and what its pods read."""
 
+import re
 from collections.abc import Iterator
 
 from automation.doctor import versions
@@ -11,8 +12,9 @@ INSTALL = "install it (docs/cluster.md#2-kubeflow-pipelines)"
 KINDS = {"argoproj.io/v1alpha1": "Workflow", "kubeflow.org/v1beta1": "ScheduledWorkflow"}
 SERVER = "ml-pipeline"
 """Its Deployment and its Service."""
-STORE = "mlpipeline-minio-artifact"
-"""The Secret with which the launcher of a step asks the object store, whichever store that is."""
+LAUNCHER, STORE = "kfp-launcher", "mlpipeline-minio-artifact"
+"""ConfigMap that says where artifacts are kept, and which Secrets open that; the Secret where it does not say."""
+STEP = "make them (docs/cluster.md#3-the-object-store)"
 SEVERAL = "MULTIUSER"
 """Variable of the server that gives each team a namespace of its own."""
 
@@ -58,9 +60,18 @@ def runs(door: Door, wanted: Wanted) -> Iterator[Answer]:
 
 
 def store(door: Door, wanted: Wanted) -> Iterator[Answer]:
-    """Whether the runs' namespace has the object store's key."""
-    if door.object("secrets", STORE, wanted.runs) is None:
-        told = f"no Secret {STORE} in namespace {wanted.runs}"
-        yield warning(told, "make it, unless the account of the pods is enough (docs/cluster.md#3-the-object-store)")
-    else:
-        yield ok(f"Secret {STORE} in namespace {wanted.runs}")
+    """Whether steps have the keys of the object store, and may read them."""
+    settings = door.object("configmaps", LAUNCHER, wanted.runs) or {}
+    text = (settings.get("data") or {}).get("providers", "")
+    names = re.findall(r"secretName:\s*[\"']?([a-z0-9.-]+)", text) or ([] if "fromEnv: true" in text else [STORE])
+    account = wanted.cluster.service_account
+    for name in dict.fromkeys(names):
+        if door.object("secrets", name, wanted.runs) is None:
+            told = f"no Secret {name} in namespace {wanted.runs}, with which steps ask the object store"
+            yield missing(told, STEP)
+        elif account and not door.may("get", "", "secrets", wanted.runs, name, account):
+            yield missing(f"{account} may not read Secret {name}, with which steps ask the object store", STEP)
+        else:
+            yield ok(f"Secret {name} in namespace {wanted.runs}")
+    if not names:
+        yield ok("steps ask the object store as the account that they run as")
