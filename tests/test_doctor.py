@@ -373,6 +373,14 @@ def test_an_old_kserve_is_only_a_warning_without_canaries_of_its_own(folder, ask
     assert [one[:2] for one in not_ok(ask(world, wanted))] == [("KServe", "warning")]
 
 
+def test_the_controller_is_not_the_proxy_beside_it(wanted, ask):
+    world = healthy(wanted)
+    containers = [{"name": "proxy", "image": "r.example/proxy:v0.1"}, {"name": "manager", "image": "k/c:v0.21.1"}]
+    content = {"spec": {"template": {"spec": {"containers": containers}}}, "status": {"availableReplicas": 1}}
+    changed("deployments", "kserve-controller-manager", "kserve", "apps/v1", **content)(world)
+    assert [one.told for one in ask(world, wanted) if one.check == "KServe"] == ["KServe v0.21.1 in namespace kserve"]
+
+
 @pytest.mark.parametrize(
     ("provisioner", "state"),
     [
@@ -424,6 +432,56 @@ def test_what_is_asked_for_needs_a_secret_that_gives_it(wanted, ask):
         "deploy.home needs WANDB_API_KEY, which no Secret of cluster.secrets gives",
         "cluster.report needs GITHUB_TOKEN, which no Secret of cluster.secrets gives",
     ]
+
+
+SEVERAL = {"nodes": 2, "runtime": "torch-distributed", "runtime_kind": "ClusterTrainingRuntime"}
+TRAINER = "trainer.kubeflow.org/v1alpha1"
+
+
+def trainers(world):
+    world.kinds[TRAINER] = {"TrainJob"}
+    world.put("clustertrainingruntimes", "torch-distributed", "", TRAINER)
+
+
+def nothing(world):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("change", "distributed", "state", "told"),
+    [
+        (nothing, SEVERAL, "missing", "knows no TrainJob of trainer.kubeflow.org/v1alpha1: install it"),
+        (trainers, SEVERAL, "ok", "may make TrainJobs"),
+        (trainers, SEVERAL | {"runtime": "mine"}, "missing", "no ClusterTrainingRuntime mine"),
+        (trainers, SEVERAL | {"runtime_kind": "TrainingRuntime"}, "missing", "no TrainingRuntime torch-distributed"),
+        (nothing, SEVERAL | {"nodes": 1}, None, ""),
+        (nothing, {}, None, ""),
+    ],
+)
+def test_several_machines_need_kubeflow_trainer(wanted, ask, change, distributed, state, told):
+    world = healthy(wanted)
+    change(world)
+    found = [one for one in ask(world, replace(wanted, distributed=distributed)) if one.check == "several machines"]
+    assert bool(found) == (state is not None)
+    assert not found or any(one.state == state and told in f"{one.told}: {one.mend}" for one in found), found
+
+
+@pytest.mark.parametrize(
+    ("change", "account", "state", "told"),
+    [
+        (denied(f"{NAME}-pipeline delete trainjobs"), f"{NAME}-pipeline", "missing", "may not delete trainjobs"),
+        (forbidden("localsubjectaccessreviews"), f"{NAME}-pipeline", "warning", "kubectl auth can-i create trainjobs"),
+        (nothing, None, "warning", "set cluster.service_account"),
+    ],
+)
+def test_whoever_trains_on_several_machines_may_make_the_job(wanted, ask, change, account, state, told):
+    world = healthy(wanted)
+    trainers(world)
+    change(world)
+    cluster = wanted.cluster.model_copy(update={"service_account": account})
+    found = ask(world, replace(wanted, cluster=cluster, distributed=SEVERAL))
+    rights = [one for one in found if one.check == "several machines"][-1]
+    assert rights.state == state and told in f"{rights.told}: {rights.mend}"
 
 
 def test_an_account_of_ones_own_needs_the_same_rights(wanted, ask):

@@ -14,6 +14,7 @@ from automation.doctor.kubeflow import pipelines, runs, store
 from automation.doctor.place import accounts, images, namespace, secrets
 from automation.doctor.rights import accounts_rights, rights
 from automation.doctor.server import kinds, server
+from automation.doctor.trainer import trainer
 from automation.doctor.wanted import Wanted
 
 CHECKS: dict[str, Check] = {
@@ -29,6 +30,7 @@ CHECKS: dict[str, Check] = {
     "rights": rights,
     "accounts' rights": accounts_rights,
     "secrets": secrets,
+    "several machines": trainer,
     "images": images,
     "volumes": claims,
 }

@@ -28,7 +28,7 @@ def kserve(door: Door, wanted: Wanted) -> Iterator[Answer]:
     deployment = door.object("deployments", CONTROLLER, namespace, "apps/v1") or {}
     if not deployment.get("status", {}).get("availableReplicas"):
         yield missing(f"{CONTROLLER} does not work", f"kubectl -n {namespace} describe deployment {CONTROLLER}")
-    tag = versions.of_image(deployment)
+    tag = versions.of_image(deployment, "manager")  # beside a proxy, in some releases
     version, least = versions.parse(tag), versions.text(versions.KSERVE)
     if version is None:
         yield warning(f"the image of {CONTROLLER} does not tell its version", f"see that it is {least} or newer")

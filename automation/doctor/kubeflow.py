@@ -30,7 +30,7 @@ def pipelines(door: Door, wanted: Wanted) -> Iterator[Answer]:
         return
     if not deployment.get("status", {}).get("availableReplicas"):
         yield missing(f"{SERVER} does not serve", f"kubectl -n {KUBEFLOW} describe deployment {SERVER}")
-    tag = versions.of_image(deployment)
+    tag = versions.of_image(deployment, "ml-pipeline-api-server")
     version, least = versions.parse(tag), versions.text(versions.KUBEFLOW)
     if version is None:
         yield warning(f"the image of {SERVER} does not tell its version", f"see that it is {least} or newer")

@@ -21,11 +21,12 @@ def parse(text: str) -> Version | None:
     return (int(found[1]), int(found[2])) if found else None
 
 
-def of_image(deployment: Mapping[str, Any], container: int = 0) -> str:
-    """The tag of a Deployment's image; empty when it has a digest alone."""
-    image: str = deployment["spec"]["template"]["spec"]["containers"][container]["image"]
-    _, _, tag = image.partition("@")[0].rsplit("/", 1)[-1].partition(":")
-    return tag
+def of_image(deployment: Mapping[str, Any], container: str) -> str:
+    """The tag of a container's image, of the first one where none has that name; empty when it has a digest alone."""
+    containers = deployment["spec"]["template"]["spec"]["containers"]
+    found = next((one for one in containers if one.get("name") == container), containers[0])
+    _, _, tag = found["image"].partition("@")[0].rsplit("/", 1)[-1].partition(":")
+    return str(tag)
 
 
 def text(version: Version) -> str:

@@ -45,6 +45,7 @@ class Wanted:
         mode: `standard` or `knative`, as the overlay has it.
         runs: namespace of the pipelines' runs.
         image: of the stages, `GRAPHMILL_IMAGE`; empty when it is not set.
+        distributed: `cluster.distributed`: whether and with what several machines train.
     """
 
     deploy: Deploy
@@ -54,6 +55,7 @@ class Wanted:
     mode: str
     runs: str
     image: str
+    distributed: Mapping[str, Any]
 
     @classmethod
     def here(cls, params: Path, variables: Mapping[str, str]) -> "Wanted":
@@ -73,7 +75,8 @@ class Wanted:
         mode = mode_of(home(), deploy.overlay)
         objects = Objects(released(deploy))
         runs = variables.get("KFP_NAMESPACE") or KUBEFLOW
-        return cls(deploy, rollout, cluster, objects, mode, runs, variables.get("GRAPHMILL_IMAGE", ""))
+        distributed = cluster.canonical().get("distributed") or {}
+        return cls(deploy, rollout, cluster, objects, mode, runs, variables.get("GRAPHMILL_IMAGE", ""), distributed)
 
     @property
     def namespace(self) -> str:
