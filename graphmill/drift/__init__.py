@@ -69,7 +69,7 @@ def run(model: str | Path, graph: str | Path, features: str | Path, drift_report
     with artifact.write(drift_report, "drift_report") as draft:
         draft.manifest |= found
         (draft.folder / "profile.json").write_text(profile.compact(newest), encoding="utf-8")
-        page = report.render(found, newest, past, params)
+        page = report.render(found, newest, past, params, record.Record(Path(params.home)).lines())
         (draft.folder / "report.html").write_text(page, encoding="utf-8")
         draft.lineage = lineage.record("drift", {"drift": params.canonical()}, inputs)
     history.record(checks, past.reference, newest, found["state"])

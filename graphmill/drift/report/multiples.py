@@ -1,0 +1,34 @@
+"""Small multiples of the worst items: over the periods, and their distributions then and now."""
+
+from typing import Any
+
+from graphmill.drift.report import line, svg
+from graphmill.drift.report.view import View, key
+from graphmill.drift.report.words import change
+
+MOST = 24
+LISTED = 150
+"""Rows of the table of what is left."""
+
+
+def section(view: View) -> dict[str, Any]:
+    """The worst items as cards, the next ones as rows of a table."""
+    items = view.found["items"]
+    loud = [item for item in items if item["effect"] is not None or item["state"] != "ok"]
+    rows = [{"item": item, "change": change(item)} for item in loud[MOST : MOST + LISTED]]
+    return {
+        "cards": [_card(view, item) for item in loud[:MOST]],
+        "rows": rows,
+        "hidden": len(items) - len(loud[: MOST + LISTED]),
+    }
+
+
+def _card(view: View, item: dict[str, Any]) -> dict[str, Any]:
+    values = view.values(key(item))
+    name = f"{item['name']}, {item['statistic']}"
+    drawn, own = "", (item["family"], item["name"])
+    if values is not None:
+        drawn = line.drawn(name, values, view.band(key(item)), view.labels, view.past.excluded, item["state"])
+    told = f"{item['name']}: distribution of the past periods and of the newest"
+    bins = svg.histogram(view.pooled.get(own), view.now.get(own), told, 250, 44) if own[0] != "structure" else ""
+    return {"item": item, "change": change(item), "line": drawn, "histogram": bins}
