@@ -34,7 +34,7 @@ def render(report: Report, newest: Profile, past: Past, params: Params, lines: S
         newest: the newest period's profile.
         past: the profiles before it.
         params: section `drift`.
-        lines: the record's lines, oldest first; those after this check are left out.
+        lines: the record's lines up to this check, oldest first.
     """
     view = View(report, newest, past, params, list(lines))
     environment = Environment(

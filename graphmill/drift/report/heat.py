@@ -47,9 +47,14 @@ def section(view: View) -> dict[str, Any] | None:
 
 
 def _past_cells(view: View) -> list[dict[Key, Cell]]:
-    """Of every past period that is shown, oldest first."""
+    """Of every past period that is shown, oldest first; the first ones have too little before them for the charts."""
     past, found = view.past, []
     for row in range(max(0, len(past.history) - PERIODS + 1), len(past.history)):
+        if row < view.params.enough:
+            there = np.isfinite(view.table.values[row])
+            measured = [measure for measure, some in zip(view.table.newest, there, strict=True) if some]
+            found.append({measure.key: Cell("cold_start", True, True) for measure in measured})
+            continue
         before = Past(past.reference, past.history[:row], min(past.trained, row), _before(past.excluded, row))
         own = compare.items(past.history[row], before, view.params)
         plain = [item.canonical() for item in own if item.value is not None]

@@ -35,7 +35,7 @@ class View:
     past: Past
     params: Params
     lines: list[Line]
-    """The record, oldest first."""
+    """The record up to this check, oldest first."""
 
     @property
     def profiles(self) -> list[Profile]:
