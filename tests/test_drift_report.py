@@ -301,7 +301,7 @@ def test_names_from_the_data_run_nothing() -> None:
     assert "url(" not in text and "@import" not in text and "http" not in text
 
 
-def test_a_large_report_is_small_and_the_same_every_time() -> None:
+def test_a_large_report_is_small() -> None:
     view = viewed(30, 100, 10, hostile=".a_name_that_is_rather_long_for_a_column")
     for summary in list(view.newest["columns"].values())[0].values():
         summary["mean"] += 8
@@ -309,7 +309,10 @@ def test_a_large_report_is_small_and_the_same_every_time() -> None:
     text = page(view)
     assert view.found["state"] == "alarm" and text.count('class="card"') > 30
     assert len(text.encode()) < 500_000
-    assert text == page(replace(view, found=dict(view.found)))
+
+
+def test_the_same_findings_make_the_same_page() -> None:
+    assert page(viewed(14)) == page(viewed(14))
 
 
 def test_a_first_check_says_that_it_is_one() -> None:
@@ -372,6 +375,6 @@ def _seen(folder: Path, file: Path) -> list[dict[str, Any]]:
         "--window-size=1400,900", "--hide-scrollbars", "--dump-dom", file.as_uri(),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    told = re.search(r"SEEN(.*?)END", html.unescape(done.stdout), re.S)
+    told = re.search(r"<title>SEEN(.*?)END</title>", html.unescape(done.stdout), re.S)
     assert done.returncode == 0 and told is not None, done.stderr
     return list(json.loads(told[1]))
