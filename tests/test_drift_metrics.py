@@ -50,7 +50,9 @@ def test_the_metrics_say_what_the_report_says() -> None:
     states = [values["graphmill_drift_family_state", *sorted(("structure", state))] for state in metrics.STATES]
     assert sum(states) == 1
     assert values["graphmill_drift_decision", "watch"] == 1 and values["graphmill_drift_blocked", "cooldown"] == 1
-    assert values["graphmill_drift_decisions_total", "ok"] == 2 and values["graphmill_drift_decisions_total", "page"] == 0
+    assert (
+        values["graphmill_drift_decisions_total", "ok"] == 2 and values["graphmill_drift_decisions_total", "page"] == 0
+    )
     structure = found.newest["structure"]["account.transfer.account"]
     assert values["graphmill_drift_structure", "account.transfer.account", "reciprocity"] == structure["reciprocity"]
     assert values["graphmill_drift_embedding", "displacement"] == found.newest["embeddings"]["displacement"]
@@ -179,7 +181,9 @@ def test_dashboard_and_alerts_ask_for_metrics_and_labels_that_there_are() -> Non
     found = check(NOW, policy={"blocked_by": ["labels"]}, decision="watch")
     families = list(text_string_to_metric_families(metrics.exposition(found)))
     told = {sample.name: set(sample.labels) for family in families for sample in family.samples}
-    values = {(sample.name, *label) for family in families for sample in family.samples for label in sample.labels.items()}
+    values = {
+        (sample.name, *label) for family in families for sample in family.samples for label in sample.labels.items()
+    }
     alerts = (HOME / "manifests" / "base" / "alerts.yaml").read_text(encoding="utf-8")
     asked = [*expressions(), alerts]
     for text in asked:
@@ -211,5 +215,3 @@ def test_panels_do_not_lie_on_one_another() -> None:
         for x in range(place["x"], place["x"] + place["w"]):
             for y in range(place["y"], place["y"] + place["h"]):
                 assert x < 24 and taken.setdefault((x, y), panel["title"]) == panel["title"]
-
-

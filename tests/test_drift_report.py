@@ -18,7 +18,7 @@ from graphmill.drift.items import ordered
 from graphmill.drift.params import Params
 from graphmill.drift.profile import VERSION, Past
 from graphmill.drift.report import communities, degrees, heat, line, performance
-from graphmill.drift.report.view import Band, View, key
+from graphmill.drift.report.view import Band, View
 
 DAY = 86_400_000_000
 EDGES = [float(edge) for edge in range(65)]
@@ -159,7 +159,8 @@ def test_the_heat_map_marks_what_was_judged_by_size_and_what_is_left_out() -> No
 
 
 def test_a_line_has_its_values_where_they_belong() -> None:
-    drawing = str(line.drawn("amount", np.array([0.0, 10.0, np.nan, 5.0]), Band(0, 10), list("abcd"), frozenset(), "ok"))
+    values = np.array([0.0, 10.0, np.nan, 5.0])
+    drawing = str(line.drawn("amount", values, Band(0, 10), list("abcd"), frozenset(), "ok"))
     assert 'class="past" d="M6.0 78.0L84.0 16.0"' in drawing
     assert 'class="mark_ok" d="M235.0 47.0L240.0 42.0L245.0 47.0L240.0 52.0Z"' in drawing
     assert 'class="band" d="M6 16.0H240V78.0H6z"' in drawing
@@ -315,6 +316,12 @@ def test_the_same_findings_make_the_same_page() -> None:
     assert page(viewed(14)) == page(viewed(14))
 
 
+def test_what_cannot_be_drawn_is_told_and_takes_nothing_from_the_verdict() -> None:
+    view = viewed(14)
+    text = page(replace(view, newest={**view.newest, "structure": {"g": {"flow": "broken"}}}))
+    assert "flows: ValueError: " in text and view.found["words"] in text and "Expected and realised" in text
+
+
 def test_a_first_check_says_that_it_is_one() -> None:
     view = viewed(0, 3, 1)
     text = page(view)
@@ -343,7 +350,10 @@ addEventListener("load", () => {
 POLICY = """<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline';
 script-src 'unsafe-inline'; img-src data:">"""
 FRAMES = """<!doctype html><script>const seen = [];
-addEventListener("message", event => { seen.push(event.data); document.title = "SEEN" + JSON.stringify(seen) + "END"; });
+addEventListener("message", event => {
+  seen.push(event.data);
+  document.title = "SEEN" + JSON.stringify(seen) + "END";
+});
 </script>"""
 
 

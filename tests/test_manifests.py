@@ -450,7 +450,10 @@ def steady(step: float) -> str:
 
 def checked(values: str = f"1x{STEPS}") -> dict[str, str]:
     """A drift check's metric, as a gateway in another namespace tells it."""
-    return {"series": 'graphmill_drift_last_check_timestamp_seconds{namespace="watch", service="fraud"}', "values": values}
+    return {
+        "series": 'graphmill_drift_last_check_timestamp_seconds{namespace="watch", service="fraud"}',
+        "values": values,
+    }
 
 
 def succeeded(moment: float) -> dict[str, str]:

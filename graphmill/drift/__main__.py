@@ -82,11 +82,11 @@ def evidently_page(given: argparse.Namespace) -> int:
     from graphmill.drift import evidently
 
     ends = (given.reference_period, given.current_period)
-    pair = [
+    reference, current = (
         evidently.Snapshot(folder, tuple(period) if period else None)
         for folder, period in zip((given.reference, given.current), ends, strict=True)
-    ]
-    count = evidently.write(*pair, given.node, given.output, given.rows)
+    )
+    count = evidently.write(reference, current, given.node, given.output, given.rows)
     print(f"evidently: {count} columns compared in {given.output}")
     return 0
 

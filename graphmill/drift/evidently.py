@@ -83,13 +83,15 @@ def table(snapshot: Snapshot, node: str | None, rows: int = MOST_ROWS) -> pd.Dat
     known = [name for name, fields in features.columns.items() if fields]
     chosen = node or next(iter(known), "")
     if chosen not in known:
-        raise UserError(f"{snapshot.folder}: no columns of a node type {chosen!r}; there are {', '.join(known) or 'none'}")
+        some_are = ", ".join(known) or "none"
+        raise UserError(f"{snapshot.folder}: no columns of a node type {chosen!r}; there are {some_are}")
     values = features.nodes[chosen]
     there = np.arange(len(values)) if snapshot.period is None else _inside(snapshot, chosen)
     if len(there) == 0:
         raise UserError(f"{snapshot.folder}: no rows of {chosen}" + (" in that time" if snapshot.period else ""))
     some = np.asarray(values[thin(there, rows)])
-    return pd.DataFrame({field.name: _column(some[:, place], field) for place, field in enumerate(features.columns[chosen])})
+    fields = features.columns[chosen]
+    return pd.DataFrame({field.name: _column(some[:, place], field) for place, field in enumerate(fields)})
 
 
 def _inside(snapshot: Snapshot, node: str) -> Any:
@@ -108,8 +110,9 @@ def _column(values: Any, field: Field) -> Any:
 
 def _common(before: pd.DataFrame, now: pd.DataFrame) -> list[str]:
     """Columns of both that have values in both; the others are told."""
-    found = [name for name in before if name in now and before[name].notna().any() and now[name].notna().any()]
-    left = sorted({*before, *now} - set(found))
+    names = [str(name) for name in before]
+    found = [name for name in names if name in now and before[name].notna().any() and now[name].notna().any()]
+    left = sorted({*names, *(str(name) for name in now)} - set(found))
     if left:
         say(f"evidently: left out, for they have no values in both snapshots: {', '.join(left)}")
     if not found:

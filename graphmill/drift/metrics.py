@@ -104,19 +104,17 @@ class Check(Collector):
 
     def _performance(self) -> Iterator[Metric]:
         block = self.newest.get("performance", {})
-        yield from self._gauge(
-            "label_maturity", "Labelled share of the cohort whose labels are due", [], _known([([], block.get("maturity"))])
-        )
+        mature, text = _known([([], block.get("maturity"))]), "Labelled share of the cohort whose labels are due"
+        yield from self._gauge("label_maturity", text, [], mature)
         whole: dict[str, Any] = next(iter(block.get("groups", {}).values()), {})  # the task's node type comes first
         kinds = {"labelled": whole, "expected": block.get("expected"), "estimated": block.get("estimated")}
-        rows: Rows = [
-            ([name, kind], figure["value"])
-            for kind, part in kinds.items()
-            for name, figure in (part or {}).get("figures", {}).items()
-        ]
+        figures = {kind: (part or {}).get("figures", {}) for kind, part in kinds.items()}
         audit = (block.get("audit") or {}).get("figures", {})
-        rows += [([name, "audited"], figure["audited"]["value"]) for name, figure in audit.items()]
-        yield from self._gauge("performance", "Figures of the model, by where they come from", ["metric", "kind"], rows)
+        figures["audited"] = {name: figure["audited"] for name, figure in audit.items()}
+        rows = _known([
+            ([name, kind], (figure or {}).get("value")) for kind, part in figures.items() for name, figure in part.items()
+        ])  # fmt: skip
+        yield from self._gauge("performance", "Figures of the model by their source", ["metric", "kind"], rows)
 
     def _decisions(self) -> Iterator[Metric]:
         decision, blocked = self.found["decision"], self.found["policy"]["blocked_by"]
@@ -125,7 +123,8 @@ class Check(Collector):
         rows = [([name], 1.0) for name in blocked]
         yield from self._gauge("blocked", "1 for what held a retraining back", ["by"], rows)
         counts = Counter(line["answer"] for line in self.lines if line["kind"] == "check")
-        family = CounterMetricFamily("graphmill_drift_decisions", "Decisions in the record", labels=["service", "decision"])
+        labels = ["service", "decision"]
+        family = CounterMetricFamily("graphmill_drift_decisions", "Decisions in the record", labels=labels)
         for answer in get_args(Answer):
             family.add_metric([self.service, answer], float(counts[answer]))
         yield family
@@ -167,14 +166,17 @@ def publish(check: Check, params: Params) -> None:
     try:
         write_text(file, exposition(timed))
     except OSError as error:
-        say(f"drift: {file} cannot be written, so a textfile collector sees the check before: {error.strerror or error}")
+        say(
+            f"drift: {file} cannot be written, so a textfile collector sees the check before: {error.strerror or error}"
+        )
     if params.pushgateway is None:
         return
     group = {"service": params.service}
     try:
         push_to_gateway(params.pushgateway, JOB, _registry(timed), group, timeout=PATIENCE)
     except (OSError, ValueError) as error:  # urllib's errors are OSErrors; a URL that is none is a ValueError
-        say(f"drift: the metrics did not reach the pushgateway {params.pushgateway}: {error}")
+        where = params.pushgateway.rpartition("@")[2]  # a URL may carry a password
+        say(f"drift: the metrics did not reach the pushgateway {where}: {error}")
 
 
 def _registry(check: Check) -> CollectorRegistry:
@@ -185,5 +187,3 @@ def _registry(check: Check) -> CollectorRegistry:
 
 def _known(rows: list[tuple[list[str], float | None]]) -> Rows:
     return [(labels, float(number)) for labels, number in rows if number is not None]
-
-

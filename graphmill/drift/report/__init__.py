@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
 
@@ -16,7 +17,6 @@ from graphmill.drift.report import (
     heat,
     multiples,
     performance,
-    svg,
 )
 from graphmill.drift.report.view import View
 from graphmill.drift.report.words import NEXT, Report, caution, change, headline, method, number, percent, words
@@ -24,6 +24,17 @@ from graphmill.drift.report.words import NEXT, Report, caution, change, headline
 __all__ = ["change", "render", "words"]
 
 PAGE = "page.html"
+SECTIONS = {
+    "heat": heat.section,
+    "items": multiples.section,
+    "degrees": degrees.section,
+    "flows": communities.flows,
+    "mixings": communities.mixings,
+    "embeddings": embeddings.section,
+    "scores": multiples.scores,
+    "performance": performance.section,
+    "decisions": decisions.section,
+}
 
 
 def render(report: Report, newest: Profile, past: Past, params: Params, lines: Sequence[Line] = ()) -> str:
@@ -41,22 +52,23 @@ def render(report: Report, newest: Profile, past: Past, params: Params, lines: S
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"number": number, "percent": percent}
-    scores = ("prediction", "score")
-    told = "Scores of the past periods and of the newest"
     return environment.get_template(PAGE).render(
         report=report,
         headline=headline(report),
         following=NEXT[report["decision"]],
         caution=caution(report, params),
-        heat=heat.section(view),
-        items=multiples.section(view),
-        degrees=degrees.section(view),
-        flows=communities.flows(view),
-        mixings=communities.mixings(view),
-        embeddings=embeddings.section(view),
-        performance=performance.section(view),
-        scores=svg.histogram(view.pooled.get(scores), view.now.get(scores), told, 600, 140),
-        decisions=decisions.section(view),
         left_out=past.left_out,
         method=method(params, report["alpha"]),
+        **_sections(view),
     )
+
+
+def _sections(view: View) -> dict[str, Any]:
+    """Every section; one that cannot be drawn takes nothing from the verdict, and is told."""
+    found: dict[str, Any] = {"failed": []}
+    for name, section in SECTIONS.items():
+        try:
+            found[name] = section(view)
+        except Exception as error:  # of a profile that a part of the check failed on already
+            found["failed"].append(f"{name}: {type(error).__name__}: {error}")
+    return found

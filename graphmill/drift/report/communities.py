@@ -24,7 +24,7 @@ CELL = 26
 
 def flows(view: View) -> list[dict[str, Any]]:
     """Each graph's flow between the largest communities, in words and drawn."""
-    found = []
+    found: list[dict[str, Any]] = []
     before = _adjacent(view)
     for name, values in view.newest.get("structure", {}).items():
         flow = np.array(values.get("flow") or [[0.0]], float)
@@ -111,12 +111,14 @@ def _ribbon(start: float, end: float, size: float, row: int, place: int, share: 
     top, low = 4 + start, 4 + end
     way = f"M{x} {top:.1f}C{middle} {top:.1f} {middle} {low:.1f} {far} {low:.1f}v{size:.1f}"
     way += f"C{middle} {low + size:.1f} {middle} {top + size:.1f} {x} {top + size:.1f}z"
-    return told(f"{row + 1} → {place + 1}: {percent(share)}", f'<path class="flow" fill="{COMMUNITIES[row]}" d="{way}"/>')
+    return told(
+        f"{row + 1} → {place + 1}: {percent(share)}", f'<path class="flow" fill="{COMMUNITIES[row]}" d="{way}"/>'
+    )
 
 
 def mixings(view: View) -> list[dict[str, Any]]:
     """Each graph's mixing matrix in the newest past period that has one of the same groups, and now."""
-    found = []
+    found: list[dict[str, Any]] = []
     for name, values in view.newest.get("structure", {}).items():
         now = values.get("mixing")
         if now is None or len(found) >= MOST:

@@ -92,26 +92,28 @@ def _row(view: View, item: dict[str, Any], cells: list[dict[Key, Cell]]) -> dict
 
 
 def _strip(view: View, item: dict[str, Any], cells: list[Cell | None]) -> Markup:
-    labels = view.labels[-len(cells) :]
+    """One row: quiet cells in a path each of their kind, loud ones with what they say."""
     values = view.values(key(item))
     shown = np.full(len(cells), np.nan) if values is None else values[-len(cells) :]
-    quiet = {"ok": "", "thin": ""}
-    loud, counts = [], {"alarm": 0, "warn": 0}
-    for place, cell in enumerate(cells):
+    quiet, loud = {"ok": "", "thin": ""}, ""
+    for place, (cell, name) in enumerate(zip(cells, view.labels[-len(cells) :], strict=True)):
         left = place * STEP + (4 if place == len(cells) - 1 else 0)
         if cell is None:
             continue
-        if cell.state in counts:
-            counts[cell.state] += 1
-            text = f"{labels[place]}: {cell.state}{' by size' * cell.by_size}, {number(float(shown[place]))}"
-            loud.append(told(text if np.isfinite(shown[place]) else f"{labels[place]}: {cell.state}", _loud(cell, left)))
+        if cell.state in ("warn", "alarm"):
+            loud += told(_said(cell, name, float(shown[place])), _loud(cell, left))
         else:
             kind = "thin" if cell.by_size or cell.state != "ok" else "ok"
             quiet[kind] += f"M{left + 0.5} 1.5h{STEP - 2}v{TALL - 3}h-{STEP - 2}z"
     drawn = "".join(f'<path class="{kind}" d="{way}"/>' for kind, way in quiet.items() if way)
-    title = f"{item['name']}, {item['statistic']}: {counts['alarm']} alarms, {counts['warn']} warnings"
-    title += f" in {len(cells)} periods; now {item['state']}"
-    return picture(title, drawn + "".join(loud), len(cells) * STEP + 4, TALL, "strip")
+    counts = [sum(cell is not None and cell.state == state for cell in cells) for state in ("alarm", "warn")]
+    title = f"{item['name']}, {item['statistic']}: {counts[0]} alarms, {counts[1]} warnings in {len(cells)} periods"
+    return picture(f"{title}; now {item['state']}", drawn + loud, len(cells) * STEP + 4, TALL, "strip")
+
+
+def _said(cell: Cell, name: str, value: float) -> str:
+    known = f", {number(value)}" if np.isfinite(value) else ""
+    return f"{name}: {cell.state}{' by size' * cell.by_size}{known}"
 
 
 def _loud(cell: Cell, left: float) -> str:
@@ -135,4 +137,3 @@ def _header(view: View) -> Markup:
             content += told(f"{view.labels[row]}: left out of what is usual", cross)
     title = f"{count} periods from {view.labels[first]} to {view.labels[-1]}"
     return picture(title, content, count * STEP + 4, HEADER, "strip")
-

@@ -23,6 +23,13 @@ def section(view: View) -> dict[str, Any]:
     }
 
 
+def scores(view: View) -> Any:
+    """The distribution of the scores then and now; empty when one of them is not known."""
+    own = ("prediction", "score")
+    told = "Scores of the past periods and of the newest"
+    return svg.histogram(view.pooled.get(own), view.now.get(own), told, 600, 140)
+
+
 def _card(view: View, item: dict[str, Any]) -> dict[str, Any]:
     values = view.values(key(item))
     name = f"{item['name']}, {item['statistic']}"

@@ -105,7 +105,8 @@ class View:
     @cached_property
     def _settled(self) -> charts.Integers:
         usual = np.flatnonzero(np.array(self.past.accepted, bool))[-self.params.window :]
-        return usual[self.table.places[usual] <= self.table.places[-1] - charts.OF]
+        settled: charts.Integers = usual[self.table.places[usual] <= self.table.places[-1] - charts.OF]
+        return settled
 
     @cached_property
     def _correlations(self) -> dict[tuple[str, str], float]:
@@ -114,7 +115,7 @@ class View:
         places = tuple(int(number) for number in self.table.places[rows])
         for kind in {measure.kind for measure in self.table.newest}:
             own = [place for place, measure in enumerate(self.table.newest) if measure.kind == kind]
-            values = self.table.values[np.ix_(rows, own)]
+            values = self.table.values[rows][:, own]
             whole = values[:, np.all(np.isfinite(values), axis=0)]
             found[kind] = autocorrelation(whole, places) if whole.shape[1] and len(rows) >= charts.LEAST else 0.0
         return found
