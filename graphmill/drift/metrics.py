@@ -112,7 +112,9 @@ class Check(Collector):
         audit = (block.get("audit") or {}).get("figures", {})
         figures["audited"] = {name: figure["audited"] for name, figure in audit.items()}
         rows = _known([
-            ([name, kind], (figure or {}).get("value")) for kind, part in figures.items() for name, figure in part.items()
+            ([name, kind], (figure or {}).get("value"))
+            for kind, part in figures.items()
+            for name, figure in part.items()
         ])  # fmt: skip
         yield from self._gauge("performance", "Figures of the model by their source", ["metric", "kind"], rows)
 
