@@ -60,7 +60,10 @@ class Number:
     def summarise(self, state: np.random.Generator, rows: int, shift: float) -> dict[str, Any]:
         """What features say of so many rows, moved by ``shift`` standard deviations."""
         counts = state.multinomial(rows, self.shares)
-        at = self.middles + shift * self.how["deviation"]
+        return self._counted(counts, self.middles + shift * self.how["deviation"])
+
+    def _counted(self, counts: NDArray[np.int64], at: Floats) -> dict[str, Any]:
+        rows = int(counts.sum())
         mean = float(at @ counts) / rows
         edges = self.how["edges"]
         bins = np.where(at > edges[-1], len(edges), np.searchsorted(edges[:-1], at, side="right"))
@@ -68,6 +71,17 @@ class Number:
         deviation = float(np.sqrt(counts @ (at - mean) ** 2 / rows))
         found = {"rows": rows, "missing": 0, "mean": mean, "deviation": deviation, "quantiles": []}
         return {**found, "histogram": histogram}
+
+
+@dataclass(frozen=True)
+class Count(Number):
+    """A column of whole numbers by Poisson's law: they do not move, others of them become common."""
+
+    def summarise(self, state: np.random.Generator, rows: int, shift: float) -> dict[str, Any]:
+        """What features say of so many rows, whose mean moved by ``shift`` standard deviations."""
+        mean = max(1e-3, self.how["mean"] + shift * self.how["deviation"])
+        shares = stats.poisson.pmf(self.middles, mean)
+        return self._counted(state.multinomial(rows, shares / shares.sum()), self.middles)
 
 
 @dataclass(frozen=True)
@@ -130,7 +144,7 @@ def mixed() -> list[Column]:
     found += [Number(stats.t.ppf(fine, 3), even)] * 5
     for mean in np.linspace(1, 20, 5):
         shares = stats.poisson.pmf(np.arange(FINE), mean)
-        found.append(Number(np.arange(FINE, dtype=float), shares / shares.sum()))
+        found.append(Count(np.arange(FINE, dtype=float), shares / shares.sum()))
     found += [Boolean(share) for share in (0.02, 0.1, 0.3, 0.5, 0.8)]
     return found + [Category(stats.zscore(state.normal(size=CATEGORIES))) for _ in range(5)]
 

@@ -25,7 +25,7 @@ from graphmill.sample.write import write
 
 DATA = Path(os.environ.get("GRAPHMILL_EXAMPLE_DATA", Path(__file__).parent.parent.parent / "shared" / "data"))
 DAY = 86_400_000_000
-RULES = Rules.of(Policy(), "timestamp", True, 7 * DAY)
+RULES = Rules.of(Policy(cooldown="7d", per="84d"), "timestamp", True, DAY)
 FAMILIES = ("feature", "structure", "embedding", "prediction", "performance")
 COLUMNS = 50
 NATURAL = 0.03
@@ -97,7 +97,8 @@ def _levels(random: np.random.Generator, correlation: float, days: int) -> np.nd
 def _series(values: np.ndarray) -> Series:
     count = values.shape[1]
     noise, floor = np.full(values.shape, 1 / ROWS), np.full(count, 0.02)
-    return Series(values, noise, np.arange(len(values)), floor, np.ones(count), np.zeros(count, np.int64))
+    none = np.zeros(count, np.int64)
+    return Series(values, noise, np.arange(len(values)), floor, np.ones(count), none, none)
 
 
 def _year(correlation: float, seed: int, days: int, step_at: int | None = None) -> list[Decision]:
@@ -135,11 +136,14 @@ def _decided(checks: Sequence[Check], rules: Rules = RULES, outcome: Outcome = "
 # ----- what holds retraining back
 
 
+TWICE = replace(RULES, alarms=2, checks=3)
+
+
 def _alarms(days: Sequence[int], until: int, **given: Any) -> list[Check]:
     return [_check(day, {"feature": "alarm"} if day in days else {}, **given) for day in range(until)]
 
 
-def _last(checks: Sequence[Check], rules: Rules = RULES, outcome: Outcome = "promoted") -> list[str]:
+def _last(checks: Sequence[Check], rules: Rules = TWICE, outcome: Outcome = "promoted") -> list[str]:
     return _decided(checks, rules, outcome)[-1].blocked_by
 
 
@@ -147,8 +151,8 @@ SCENARIOS: dict[str, Callable[[], list[str]]] = {
     "persistence": lambda: _last(_alarms([9], 10)),
     "hysteresis": lambda: _last(_alarms(range(1, 100, 2), 100)),
     "unseen": lambda: _last(_alarms([8, 9], 10, learns_until=5 * DAY)),
-    "cooldown": lambda: _last([*_alarms([8, 9], 10), _check(10, {"structure": "alarm"})], replace(RULES, alarms=1)),
-    "budget": lambda: _last(_alarms([], 60, trained=0), replace(RULES, schedule=7 * DAY)),
+    "cooldown": lambda: _last([*_alarms([8, 9], 10), _check(10, {"structure": "alarm"})], replace(TWICE, alarms=1)),
+    "budget": lambda: _last(_alarms([], 60, trained=0), replace(TWICE, schedule=7 * DAY)),
     "integrity": lambda: _last(_alarms([1, 2], 3, broken=("no rows, payment",))),
     "failure": lambda: _last(_alarms([1, 2], 3, failed=("structure",))),
     "backoff": lambda: _last(_alarms(range(1, 12), 12), outcome="rejected"),

@@ -165,10 +165,11 @@ def sample(data: Path) -> World:
     from graphmill.params import load
 
     sections = load(Path(__file__).parent.parent / "params.yaml")
-    periods = months("2025-08-01", "2026-01-01")
+    periods = months("2025-08-01", "2026-01-01", "SMS")
     weeks = [str(day.date()) for day in pd.date_range("2025-08-08", "2025-12-26", freq="7D")]
-    split = {"kind": "temporal", "train_end": "as_of - 26d", "validation_end": "as_of - 13d"}
-    task = sections["task"] | {"split": split}  # fresh: what is kept for a test is not learned from
+    split = {"kind": "temporal", "train_end": "as_of - 24d", "validation_end": "as_of - 12d"}
+    label = sections["task"]["label"] | {"known_after": "1d"}
+    task = sections["task"] | {"label": label, "split": split}  # fresh: what is kept for a test is not learned from
     return World(
         "sample", data, sections["schema"], task, sections["features"], periods[0], periods,
         weeks, "2026-01-08",

@@ -103,13 +103,14 @@ def _checked(
 
 
 def _shares(told: list[list[tuple[str, list[str]]]]) -> dict[str, Any]:
-    """Shares of the trials, the standard error of ``in_three``, and what was loudest."""
+    """Shares of the trials, the standard errors of ``alarm`` and ``in_three``, and what was loudest."""
     at_once = [checks[0][0] for checks in told]
-    alarm = float(np.mean([checks[-1][0] == "alarm" for checks in told]))
+    first, alarm = (float(np.mean([checks[place][0] == "alarm" for checks in told])) for place in (0, -1))
     loud = [name for checks in told for name in checks[-1][1]]
     names, counts = np.unique(loud, return_counts=True)
     return {
-        "alarm": round(float(np.mean([state == "alarm" for state in at_once])), 3),
+        "alarm": round(first, 3),
+        "error_at_once": round(float(np.sqrt(first * (1 - first) / len(told))), 3),
         "warn": round(float(np.mean([state in ("warn", "alarm") for state in at_once])), 3),
         "in_three": round(alarm, 3),
         "error": round(float(np.sqrt(alarm * (1 - alarm) / len(told))), 3),

@@ -7,14 +7,18 @@ check could not be made (state error, or a mistake). `request_labels` alone is 0
 
 import argparse
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from kfp import dsl
 
-from components import STAGES
+from components import PAGES, STAGES
 from graphmill.errors import UserError
 from graphmill.params import load
+
+SHOWN = {f"{kind.schema_title}@{kind.schema_version}": kind for kind in PAGES}
+"""What only Kubeflow's pages show, copies of what an artifact holds: here they go to a folder that is thrown away."""
 
 
 def main() -> int:
@@ -53,14 +57,17 @@ def run(name: str, params: Path, data: Path, root: Path) -> str | None:
     artifacts: dict[str, dsl.Artifact] = {}
     values: dict[str, Any] = {}
     specification = component.component_spec
-    for key, described in {**(specification.inputs or {}), **(specification.outputs or {})}.items():
-        if key == "Output":
-            continue
-        if described.type == "Dict":
-            values[key] = sections[name if key == "params" else key]
-        else:
-            artifacts[key] = dsl.Artifact(uri=str(data if key == "data" else root / "artifacts" / key))
-    answer: str | None = component.python_func(**artifacts, **values)
+    with tempfile.TemporaryDirectory() as scratch:
+        for key, described in {**(specification.inputs or {}), **(specification.outputs or {})}.items():
+            if key == "Output":
+                continue
+            if described.type == "Dict":
+                values[key] = sections[name if key == "params" else key]
+            elif shown := SHOWN.get(described.type):
+                artifacts[key] = shown(uri=str(Path(scratch, key)))
+            else:
+                artifacts[key] = dsl.Artifact(uri=str(data if key == "data" else root / "artifacts" / key))
+        answer: str | None = component.python_func(**artifacts, **values)
     return answer
 
 

@@ -10,3 +10,5 @@ TAG = f"{graphmill.__version__}-{source_digest(PACKAGE)[:12]}"
 results."""
 IMAGE = os.environ.get("GRAPHMILL_IMAGE", f"graphmill-stage:{TAG}")
 """``GRAPHMILL_IMAGE`` (``registry/name@sha256:…``), else what `make images` builds here."""
+PINNED = "@sha256:" in IMAGE
+"""Whether it can never be another image. A tag can: Kubeflow's cache, which compares names, would not notice."""

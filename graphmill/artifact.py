@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from graphmill import shared
 from graphmill.errors import UserError
 
 FORMAT = 1
@@ -44,19 +45,20 @@ def write(path: str | Path, kind: str) -> Iterator[Draft]:
     """Write the artifact ``kind`` at ``path``: into a hidden sibling first, then one rename.
 
     What stood at ``path`` before stays until the new one is whole; a failed or killed writer leaves only
-    the hidden sibling, which the next writer clears.
+    the hidden sibling, which the next writer clears. Large kinds go to the shared volume, where there is one.
 
     Raises:
         UserError: when the disk is full, the folder cannot be written, or another run is writing it.
     """
-    target = Path(path)
+    target = shared.place(Path(path), kind)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _claimed(target) as partial:
             draft = Draft(partial)
             yield draft
             _seal(draft, kind)
-            _replace(partial, target)
+            replace(partial, target)
+        shared.point(Path(path), target)
     except OSError as error:
         raise UserError(f"{target}: cannot be written: {told(error)}") from error
     except Exception as error:
@@ -64,6 +66,26 @@ def write(path: str | Path, kind: str) -> Iterator[Draft]:
         if isinstance(error, UserError) or FULL not in str(error):
             raise
         raise UserError(f"{target}: cannot be written: {FULL}; make room and run it again") from error
+
+
+def copy(source: Artifact, path: str | Path) -> None:
+    """Write a verified artifact once more at ``path``, whole or not at all.
+
+    Raises:
+        UserError: when it changes meanwhile, the disk is full, or the folder cannot be written.
+    """
+    target = Path(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _claimed(target) as partial:
+            shutil.copytree(source.path, partial, dirs_exist_ok=True)
+            if read(partial, source.kind).digest != source.digest:
+                raise UserError(f"{source.path}: changed while it was being copied; run it again")
+            replace(partial, target)
+    except shutil.Error as error:  # one line a file; the first says enough
+        raise UserError(f"{target}: cannot be written: {error.args[0][0][2]}") from error
+    except OSError as error:
+        raise UserError(f"{target}: cannot be written: {told(error)}") from error
 
 
 @contextmanager
@@ -105,7 +127,7 @@ def read(path: str | Path, kind: str) -> Artifact:
     Raises:
         UserError: naming the missing or altered file, and what to run.
     """
-    folder = Path(path)
+    folder = shared.follow(Path(path))
     advice = f"run the stage that writes {kind!r} again"
     try:
         content = (folder / f"{kind}.json").read_bytes()
@@ -214,8 +236,8 @@ def _lineage(folder: Path, kind: str, digest: str, advice: str) -> dict[str, Any
     return lineage
 
 
-def _replace(partial: Path, target: Path) -> None:
-    """Two renames: between them a reader finds nothing, never a mixture."""
+def replace(partial: Path, target: Path) -> None:
+    """Put a folder in another's place by two renames: between them a reader finds nothing, never a mixture."""
     old = target.parent / f".{target.name}.old"
     _remove(old)
     if target.exists():

@@ -25,6 +25,7 @@ SECTIONS = (
     "deploy",
     "rollout",
     "tracking",
+    "cluster",
 )
 
 

@@ -1,9 +1,16 @@
 """The order of the stages: one Kubeflow pipeline a purpose."""
 
-from pipelines.monitoring import monitoring
-from pipelines.scoring import scoring
-from pipelines.training import training
+from typing import Any
 
-PIPELINES = {"training": training, "scoring": scoring, "monitoring": monitoring}
+NAMES = ("training", "scoring", "monitoring")
 
-__all__ = ["PIPELINES", "monitoring", "scoring", "training"]
+
+def __getattr__(name: str) -> Any:
+    """``PIPELINES``, by name: traced when they are first asked for, since they show the values of a params file."""
+    if name != "PIPELINES":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from pipelines.monitoring import monitoring
+    from pipelines.scoring import scoring
+    from pipelines.training import training
+
+    return {"training": training, "scoring": scoring, "monitoring": monitoring}

@@ -6,13 +6,16 @@ from pathlib import Path
 import yaml
 from kfp import compiler
 
+from components.image import IMAGE, PINNED
 from graphmill.artifact import write_text
 from graphmill.progress import say
-from pipelines import PIPELINES
+from pipelines import PIPELINES, placement
 
 
 def compile_all(output: Path) -> list[Path]:
     """Write ``<pipeline>.yaml`` for every pipeline into ``output`` and return the files."""
+    if not PINNED:
+        say(f"compile: {IMAGE} is no digest and may become another image: Kubeflow's cache is off in all stages")
     output.mkdir(parents=True, exist_ok=True)
     files = []
     for name, pipeline in PIPELINES.items():
@@ -24,7 +27,12 @@ def compile_all(output: Path) -> list[Path]:
 
 
 def text(pipeline: object) -> str:
-    """One compiled pipeline, keys sorted: the compiler writes nested defaults in another order each time."""
+    """One compiled pipeline, keys sorted: the compiler writes nested defaults in another order each time.
+
+    Raises:
+        UserError: when a cluster would lose the registry.
+    """
+    placement.check()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "pipeline.yaml")
         compiler.Compiler().compile(pipeline, str(file))

@@ -96,11 +96,13 @@ def check(sections: dict[str, dict[str, Any]]) -> None:
 
     from graphmill.schema import Schema
     from graphmill.task import Task
+    from pipelines.platform import Cluster
 
     Schema.parse(sections["schema"], "schema")
     Task.parse(sections["task"], "task")
     for name in (*STAGES, "rollout", "tracking"):
         importlib.import_module(f"graphmill.{name}").Params.parse(sections[name], name)
+    Cluster.parse(sections["cluster"], "cluster")
 
 
 def _model(model: str | None, root: Path, sections: dict[str, dict[str, Any]]) -> Path:
@@ -108,10 +110,8 @@ def _model(model: str | None, root: Path, sections: dict[str, dict[str, Any]]) -
     from graphmill import registry
     from graphmill.deploy import Params
 
-    if model is not None and Path(model).is_dir():
-        return Path(model).resolve()
-    home = registry.open(Params.parse(sections["deploy"], "deploy").home, root)
-    return home.path(model or "champion").resolve()
+    home = Params.parse(sections["deploy"], "deploy").home
+    return registry.find(model or "champion", home, root).path.resolve()
 
 
 def _execute(pipeline: str, arguments: dict[str, Any], params: Path, outputs: Path, root: Path, verbose: bool) -> Log:
@@ -136,10 +136,10 @@ def _execute(pipeline: str, arguments: dict[str, Any], params: Path, outputs: Pa
 
 
 def _collect(outputs: Path, target: Path) -> None:
-    """Move what the tasks left in Kubeflow's folders to one folder an artifact."""
+    """Move what the stages left in Kubeflow's folders to one folder an artifact; a champion is none of theirs."""
     target.mkdir(parents=True, exist_ok=True)
     for artifact in sorted(outputs.glob("*/*/*")):
-        if artifact.is_dir() and (artifact / f"{artifact.name}.json").exists():
+        if artifact.parent.name in STAGES and (artifact / f"{artifact.name}.json").exists():
             shutil.rmtree(target / artifact.name, ignore_errors=True)
             shutil.move(artifact, target / artifact.name)
 

@@ -4,12 +4,18 @@ from kfp import dsl
 
 import components as stages
 from pipelines.defaults import PARAMS
+from pipelines.placement import placed
 
 
-@dsl.pipeline(name="monitoring", description="Score, watch for drift, retrain when it is due.")
+@dsl.pipeline(
+    name="monitoring",
+    display_name="Graphmill monitoring",
+    description="Score, watch for drift, retrain when it is due.",
+)
+@placed
 def monitoring(
     data: str = "data",
-    model: str = "model",
+    model: str = "champion",
     schema: dict = PARAMS["schema"],
     task: dict = PARAMS["task"],
     ingest: dict = PARAMS["ingest"],
@@ -22,16 +28,33 @@ def monitoring(
     deploy: dict = PARAMS["deploy"],
     rollout: dict = PARAMS["rollout"],
     tracking: dict = PARAMS["tracking"],
+    revision: str = "",
 ):
     """Score, watch for drift, retrain when it is due.
 
     1. ingest   2. graph   3. features   4. score, with the champion   5. drift: the decision
     6. on `retrain`: train, evaluate beside the champion, deploy; on any other answer: say why the champion is kept
+
+    Args:
+        data: Folder of the source tables: a URI of the object store (`s3://bucket/data`).
+        model: Model that scores: an alias or version of the registry, or a folder.
+        schema: What the tables are: nodes, edges, columns.
+        task: What is predicted, for whom, and how examples are split.
+        ingest: Data contract, as-of moment, memory.
+        graph: Memory and threads of the graph's making.
+        features: Scaling, windows, structure.
+        train: The network, its training and the control models.
+        evaluate: Gates, margins, slices, the model card's words.
+        drift: What is watched and when a model is trained again.
+        score: Moment and stored hidden rows.
+        deploy: Name, registry, namespace, images of the release.
+        rollout: Steps and guards with which a new version takes over the traffic.
+        tracking: What W&B is told.
+        revision: Commit that is told how the run ended; the image's own unless given.
     """
     source = dsl.importer(artifact_uri=data, artifact_class=dsl.Dataset, reimport=True)
-    trained = dsl.importer(artifact_uri=model, artifact_class=dsl.Model, reimport=True)
+    trained = stages.champion(version=model, params=deploy)
     source.set_display_name("data")
-    trained.set_display_name("model")
     tables = stages.ingest(data=source.output, schema=schema, task=task, params=ingest, tracking=tracking)
     network = stages.graph(tables=tables.outputs["tables"], params=graph, tracking=tracking)
     values = stages.features(
@@ -40,7 +63,6 @@ def monitoring(
     found = {"graph": network.outputs["graph"], "features": values.outputs["features"]}
     predictions = stages.score(model=trained.output, **found, params=score, tracking=tracking)
     decision = stages.drift(model=trained.output, **found, params=drift, tracking=tracking).after(predictions)
-    decision.set_caching_options(False)  # it decides on the newest data each time
     with dsl.If(decision.outputs["Output"] == "retrain", name="retrain"):
         challenger = stages.train(**found, params=train, tracking=tracking)
         judged = stages.evaluate(model=challenger.outputs["model"], **found, params=evaluate, tracking=tracking)
@@ -51,8 +73,6 @@ def monitoring(
             rollout=rollout,
             tracking=tracking,
         )
-        judged.set_caching_options(False)
-        release.set_caching_options(False)
+        stages.publish(release=release.outputs["release"], **found, params=deploy)
     with dsl.Else(name="keep"):
-        kept = stages.keep(drift_report=decision.outputs["drift_report"])
-        kept.set_caching_options(False)
+        stages.keep(drift_report=decision.outputs["drift_report"])

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import drift_features
 from benchmarks.__main__ import NAMES
 from benchmarks.load import PROTOCOLS
 
 HOME = Path(__file__).parent.parent
+TOLD_APART = ("serving", "guards", "concept", "policy", "drift")
+"""Benchmarks without one ratio to a peer."""
 
 
 def run(*arguments):
@@ -22,7 +25,7 @@ def run(*arguments):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("serving", "guards", "concept", "policy")])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in TOLD_APART])
 def test_a_small_benchmark_ends_in_json(name):
     done = run(name, "--small")
     assert done.returncode == 0, done.stderr
@@ -60,6 +63,16 @@ def test_the_guards_end_in_json():
     late = [one for kind in found["delays"].values() for one in kind.values() if one["p95"] is not None]
     assert late and all(one["median"] <= one["p95"] for one in late)
     assert found["requests_to_roll_back"] <= 500
+
+
+@pytest.mark.slow
+def test_drift_found_and_not_found_end_in_json():
+    """The whole of it takes many minutes: one world without drift and one with."""
+    quiet, loud = (drift_features.NULL["10,000 rows, natural 0.01"], drift_features.DRIFT["0.2 in 1 of 50"])
+    false = drift_features._summary(quiet[0], 6, quiet[1], drift=False)
+    found = drift_features._summary(loud[0], 6, loud[1], drift=True)
+    assert false["rate"] < 0.15 and false["KS and Holm"] > 0.8, "rows are not what varies"
+    assert found["rate"] > 0.8 and found["share"] == 0 and found["named"] == 1
 
 
 def test_help_lists_them_and_another_name_is_refused():

@@ -8,19 +8,29 @@ from typing import get_args
 import pytest
 import yaml
 
-from components import STAGES
+from components import PAGES, STAGES
 from graphmill.params import SECTIONS, Section, load
 from graphmill.schema import Schema
 from graphmill.task import Task
-from pipelines import PIPELINES
+from pipelines import NAMES
 
 HOME = Path(__file__).parent.parent
 ORDER = ["ingest", "graph", "features", "train", "evaluate", "drift", "score", "deploy"]
 DVC = yaml.safe_load((HOME / "dvc.yaml").read_text())["stages"]
 
 
+SHOWN = {kind.schema_title for kind in PAGES}
+"""What only Kubeflow's pages show."""
+
+
 def artifacts(described):
-    return [name for name, item in (described or {}).items() if item.type.startswith("system.")]
+    kinds = {name: item.type.partition("@")[0] for name, item in (described or {}).items()}
+    return [name for name, kind in kinds.items() if kind.startswith("system.") and kind not in SHOWN]
+
+
+def golden(name):
+    """A compiled pipeline, and what it asks of a cluster."""
+    return list(yaml.safe_load_all((HOME / "tests" / "golden" / f"{name}.yaml").read_text()))
 
 
 def tasks(specification):
@@ -35,7 +45,7 @@ def test_params_name_every_stage_in_order():
     assert (
         list(yaml.safe_load((HOME / "params.yaml").read_text()))
         == list(SECTIONS)
-        == ["schema", "task", *ORDER, "rollout", "tracking"]
+        == ["schema", "task", *ORDER, "rollout", "tracking", "cluster"]
     )
 
 
@@ -92,15 +102,35 @@ def test_an_empty_parameter_is_its_default_everywhere():
         check(model)
 
 
+def test_what_pages_show_is_beside_an_artifact_and_feeds_nothing():
+    shown = {stage: artifacts_shown(STAGES[stage].component_spec.outputs) for stage in ORDER}
+    assert {stage: kinds for stage, kinds in shown.items() if kinds} == {
+        "evaluate": {
+            "metrics": "system.Metrics",
+            "curves": "system.ClassificationMetrics",
+            "report": "system.HTML",
+            "card": "system.Markdown",
+        },
+        "drift": {"report": "system.HTML"},
+    }
+    for stage in ORDER:
+        assert not artifacts_shown(STAGES[stage].component_spec.inputs)
+
+
+def artifacts_shown(described):
+    kinds = {name: item.type.partition("@")[0] for name, item in (described or {}).items()}
+    return {name: kind for name, kind in kinds.items() if kind in SHOWN}
+
+
 @pytest.mark.parametrize("stage", ORDER)
 def test_components_are_thin(stage):
     source = inspect.getsource(STAGES[stage].python_func)
     assert len(source.splitlines()) <= 25 and STAGES[stage].python_func.__doc__
 
 
-@pytest.mark.parametrize("name", PIPELINES)
+@pytest.mark.parametrize("name", NAMES)
 def test_pipelines_wire_artifacts_to_inputs_of_their_name(name):
-    specification = yaml.safe_load((HOME / "tests" / "golden" / f"{name}.yaml").read_text())
+    specification, _ = golden(name)
     found = tasks(specification)
     assert [stage for stage in ORDER if stage in found] == sorted(found, key=ORDER.index)
     for stage, task in found.items():
@@ -116,9 +146,7 @@ def test_pipelines_wire_artifacts_to_inputs_of_their_name(name):
 
 
 def test_each_pipeline_has_its_stages():
-    found = {
-        name: set(tasks(yaml.safe_load((HOME / "tests" / "golden" / f"{name}.yaml").read_text()))) for name in PIPELINES
-    }
+    found = {name: set(tasks(golden(name)[0])) for name in NAMES}
     assert found["training"] == set(ORDER) - {"drift", "score"}
     assert found["scoring"] == {"ingest", "graph", "features", "score"}
     assert found["monitoring"] == set(ORDER)

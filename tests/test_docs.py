@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from components import reference
 from components.__main__ import run
 from graphmill.artifact import read
 from graphmill.params import SECTIONS
+from pipelines import reference
 from pipelines.local import check
 
 HOME = Path(__file__).parent.parent

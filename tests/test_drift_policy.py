@@ -22,7 +22,7 @@ from graphmill.registry import Move, Version
 
 DAY = 86_400_000_000
 FAMILIES = ("feature", "structure", "embedding", "prediction", "performance")
-RULES = Rules.of(Policy(), "timestamp", True, 7 * DAY)
+RULES = Rules.of(Policy(alarms=2, checks=3, cooldown="7d", per="84d"), "timestamp", True, DAY)
 
 
 def check(day: int, *, alarm: Sequence[str] = (), model: str = "m0", **given: Any) -> Check:
@@ -200,7 +200,9 @@ def test_an_acknowledged_alarm_counts_as_normal() -> None:
 
 
 def test_lengths_of_time_fit_the_data() -> None:
-    assert (RULES.cooldown, RULES.per, RULES.schedule) == (7 * DAY, 84 * DAY, None)
+    weekly, daily = (Rules.of(Policy(), "timestamp", True, length * DAY) for length in (7, 1))
+    assert (weekly.cooldown, weekly.per, weekly.schedule) == (7 * DAY, 84 * DAY, None)
+    assert (weekly.alarms, weekly.checks, daily.alarms, daily.checks) == (2, 3, 3, 5)
     steps = Rules.of(Policy(cooldown=3), "step", True, 5)
     assert (steps.cooldown, steps.per, steps.told(3)) == (3, 60, "3 steps")
     counted = Rules.of(Policy(schedule=4), "timestamp", False, 0)
@@ -208,7 +210,25 @@ def test_lengths_of_time_fit_the_data() -> None:
     with pytest.raises(UserError, match=r"drift\.policy\.cooldown.*whole number of steps"):
         Rules.of(Policy(cooldown="7d"), "step", True, 5)
     with pytest.raises(UserError, match="alarms must not be above checks"):
+        Policy.parse({"alarms": 4, "checks": 3}, "drift.policy")
+    with pytest.raises(UserError, match="give both or none"):
         Policy.parse({"alarms": 4}, "drift.policy")
+
+
+def test_checks_of_the_same_data_are_one() -> None:
+    weekly = replace(RULES, period=7 * DAY, cooldown=DAY)
+    days = [check(day, alarm=["feature"]) for day in range(9)]
+    assert answers(run(days, weekly)) == ["watch"] * 7 + ["retrain", "watch"]
+    assert run(days[:7], weekly)[-1].blocked_by == ["persistence"]
+    twice = [check(1, alarm=["feature"]), check(1, alarm=["feature"])]
+    assert answers(run(twice)) == ["watch", "watch"], "the same moment once more"
+    looked_at_each_day = [check(day, alarm=["feature"] if day < 8 else []) for day in range(30)]
+    again = [check(30, alarm=["feature"]), check(37, alarm=["feature"])]
+    found = run([*looked_at_each_day, *again], weekly)
+    assert answers(found)[7] == answers(found)[-1] == "retrain", "three weeks in a row were clean"
+    soon = [check(day, alarm=["feature"] if day < 8 else []) for day in range(20)]
+    found = run([*soon, check(20, alarm=["feature"]), check(27, alarm=["feature"])], weekly)
+    assert found[-1].blocked_by == ["hysteresis"], "twelve clean checks, but of hardly two weeks"
 
 
 # ----- the record

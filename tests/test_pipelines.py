@@ -12,11 +12,12 @@ import yaml
 
 from graphmill import artifact
 from graphmill.drift.record import Record
-from pipelines import PIPELINES
+from pipelines import NAMES
 from tests import tiny
 
 HOME = Path(__file__).parent.parent
-NAMES = ("tables", "graph", "features", "model", "evaluation", "release")
+ARTIFACTS = ("tables", "graph", "features", "model", "evaluation", "release")
+IMAGE = "graphmill-stage@sha256:" + 64 * "0"
 
 
 def python(*arguments, cwd=HOME, **variables):
@@ -28,10 +29,10 @@ def python(*arguments, cwd=HOME, **variables):
 
 def compiled(folder):
     found = {}
-    for name in PIPELINES:
-        document = yaml.safe_load((folder / f"{name}.yaml").read_text())
+    for name in NAMES:
+        document, platform = yaml.safe_load_all((folder / f"{name}.yaml").read_text())
         document.pop("sdkVersion")
-        found[name] = document
+        found[name] = document, platform
     return found
 
 
@@ -39,7 +40,7 @@ def test_compiled_pipelines_equal_the_goldens(tmp_path):
     for seed in ("1", "2"):
         done = python(
             "pipelines", "compile", "--output", tmp_path / seed,
-            PYTHONHASHSEED=seed, GRAPHMILL_IMAGE="graphmill-stage:golden",
+            PYTHONHASHSEED=seed, GRAPHMILL_IMAGE=IMAGE,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
     assert [file.read_bytes() for file in sorted((tmp_path / "1").iterdir())] == [
@@ -48,14 +49,22 @@ def test_compiled_pipelines_equal_the_goldens(tmp_path):
     assert compiled(tmp_path / "1") == compiled(HOME / "tests" / "golden"), "run `make golden` and review the change"
 
 
-@pytest.mark.parametrize("name", PIPELINES)
+def test_a_mistake_in_the_cluster_section_is_told_when_compiling(tmp_path):
+    (tmp_path / "params.yaml").write_text("cluster: {every: {memory: 4Gi}}")
+    output = tmp_path / "compiled"
+    done = python("pipelines", "compile", "--output", output, GRAPHMILL_PARAMS=str(tmp_path / "params.yaml"))
+    assert done.returncode == 2 and "Traceback" not in done.stderr and not output.exists()
+    assert done.stderr.startswith("cluster.every.memory: unknown parameter")
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_compiled_pipelines_keep_to_what_runs_everywhere(name):
-    document = yaml.safe_load((HOME / "tests" / "golden" / f"{name}.yaml").read_text())
+    document, _ = yaml.safe_load_all((HOME / "tests" / "golden" / f"{name}.yaml").read_text())
     for executor in document["deploymentSpec"]["executors"].values():
         if "container" not in executor:
             continue
         command = " ".join(executor["container"]["command"])
-        assert executor["container"]["image"] == "graphmill-stage:golden"
+        assert executor["container"]["image"] == IMAGE
         assert "pip install" not in command
     for component in document["components"].values():
         for task in component.get("dag", {}).get("tasks", {}).values():
@@ -86,7 +95,7 @@ def test_training_prints_what_it_came_to(trained):
 def test_both_roads_give_the_same_bytes(trained, tiny_run):
     """The components called one by one, as `dvc repro` does, and the same through Kubeflow's runner."""
     root, _ = trained
-    for name in NAMES:
+    for name in ARTIFACTS:
         here, there = (artifact.read(place / "artifacts" / name, name) for place in (tiny_run, root))
         assert here.digest == there.digest, name
     assert not [item for item in root.iterdir() if item.name.startswith(".run")]
@@ -151,10 +160,11 @@ def test_wrong_input_is_told_in_words(tiny_data, tiny_params, tmp_path):
     )
     assert done.returncode == 2 and "no such data folder" in done.stderr
     (tmp_path / "data").mkdir()
-    done = python(
-        "pipelines", "run", "training", "--params", tiny_params, "--data", tmp_path / "data", "--root", tmp_path
-    )
+    arguments = ("--params", tiny_params, "--data", tmp_path / "data", "--root", tmp_path, "--verbose")
+    done = python("pipelines", "run", "training", *arguments)
     assert done.returncode == 2 and "customers" in done.stderr and "Traceback" not in done.stderr
+    assert "notify: training failed" in done.stdout, "the end is told whatever it was"
+    assert done.stdout.count("Executing task") == 3, "the data, ingest once, notify: a mistake is not tried again"
 
 
 def test_the_local_runner_still_skips_bare_conditions_on_named_outputs(tmp_path):

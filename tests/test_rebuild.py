@@ -19,7 +19,7 @@ from graphmill.lineage import data, scratch
 from graphmill.lineage.compare import differences
 
 HOME = Path(__file__).parent.parent
-OWN = ("__init__.py", "artifact.py", "errors.py", "lineage/__init__.py", "lineage/repository.py")
+OWN = ("__init__.py", "artifact.py", "shared.py", "errors.py", "lineage/__init__.py", "lineage/repository.py")
 """What the small template has of the real package: enough to write artifacts with their lineage."""
 
 STAGES = """

@@ -4,8 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from graphmill.clock import day
-from graphmill.drift.rules import Policy
+from graphmill.drift.rules import Policy, is_daily
 from graphmill.drift.streams import Test
 from graphmill.params import Section
 from graphmill.task import Duration, whole
@@ -108,5 +107,4 @@ class Params(Section):
         """``alpha``, or what it is by default: the more checks in a year, the fewer of them may warn for nothing."""
         if self.alpha is not None:
             return self.alpha
-        daily = reference.get("clock") == "timestamp" and 0 < reference.get("period", 0) <= day("timestamp")
-        return DAILY if daily else USUAL
+        return DAILY if is_daily(reference.get("clock", ""), reference.get("period", 0)) else USUAL

@@ -64,9 +64,19 @@ def _seen(case: Case, family: str) -> list[Past]:
     ]
 
 
+def _apart(case: Case, family: str) -> list[Past]:
+    """Past checks that looked at other data than the newest, and than each other, newest first."""
+    found, last = [], case.check.moment
+    for item in reversed(_seen(case, family)):
+        if last - item.check.moment >= case.rules.period:
+            found.append(item)
+            last = item.check.moment
+    return found
+
+
 def _repeated(case: Case, family: str) -> Block | None:
     rules = case.rules
-    before = [item.states[family] for item in _seen(case, family)][-(rules.checks - 1) :] if rules.checks > 1 else []
+    before = [item.states[family] for item in _apart(case, family)[: rules.checks - 1]]
     count = 1 + before.count("alarm")
     if count >= rules.alarms:
         return None
@@ -77,8 +87,9 @@ def _repeated(case: Case, family: str) -> Block | None:
 def _answered(case: Case, family: str) -> Block | None:
     """Whether a champion was made of the same alarm: since the last run of clean checks."""
     clean = longest = 0
+    apart = _apart(case, family)
     for item in reversed(_seen(case, family)):
-        clean = 0 if item.states[family] == "alarm" else clean + 1
+        clean = 0 if item.states[family] == "alarm" else clean + (item in apart)
         longest = max(longest, clean)
         if clean >= case.rules.clear_after:
             return None

@@ -5,11 +5,16 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from graphmill.clock import Clock, duration
+from graphmill.clock import Clock, day, duration
 from graphmill.params import Section
 from graphmill.task import Duration, whole
 
 Watched = Literal["feature", "structure", "embedding", "prediction", "performance"]
+
+
+def is_daily(clock: str, period: int) -> bool:
+    """Whether periods are of a day or less: then there are so many checks in a year that each must alarm less."""
+    return clock == "timestamp" and 0 < period <= day("timestamp")
 
 
 class Policy(Section):
@@ -17,10 +22,12 @@ class Policy(Section):
 
     retrain_on: list[Watched] = ["feature", "structure", "embedding", "prediction", "performance"]
     """Families whose repeated alarm asks for retraining; another's alarm is watched."""
-    alarms: int = Field(2, ge=1)
-    """A family's alarm asks for it when it came in so many of the last `checks` checks, the newest among them."""
-    checks: int = Field(3, ge=1)
-    """How many checks are looked back on; those that could not judge a family do not count for it."""
+    alarms: int | None = Field(None, ge=1)
+    """A family's alarm asks for it when it came in so many of the last `checks` checks, the newest among them: by
+    default 2 of 3, for periods of a day or less 3 of 5."""
+    checks: int | None = Field(None, ge=1)
+    """How many checks are looked back on. Those that could not judge a family do not count for it, and of checks whose
+    periods overlap one does."""
     clear_after: int = Field(3, ge=1)
     """An alarm that was answered is over after so many checks without it, and only then answered again."""
     wait_for_labels: bool = True
@@ -50,7 +57,9 @@ class Policy(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if self.alarms > self.checks:
+        if (self.alarms is None) != (self.checks is None):
+            raise ValueError("alarms and checks belong together: give both or none")
+        if self.alarms is not None and self.checks is not None and self.alarms > self.checks:
             raise ValueError("alarms must not be above checks")
         return self
 
@@ -60,6 +69,8 @@ class Rules:
     """A policy with lengths of time in clock units: with the checks, all that a decision depends on."""
 
     retrain_on: tuple[str, ...]
+    period: int
+    """Checks so far apart, or farther, looked at different data."""
     alarms: int
     checks: int
     clear_after: int
@@ -96,8 +107,16 @@ class Rules:
             for name, default in usual.items()
         }
         unit = "checks" if not timed else "days" if clock == "timestamp" else "steps"
-        plain = {name: getattr(policy, name) for name in cls.__annotations__ if name not in (*lengths, "unit")}
-        return cls(**{**plain, **lengths, "retrain_on": tuple(policy.retrain_on), "unit": unit})
+        alarms, checks = (3, 5) if timed and is_daily(clock, period) else (2, 3)
+        settled = {
+            "retrain_on": tuple(policy.retrain_on),
+            "period": max(period, 1),
+            "alarms": policy.alarms or alarms,
+            "checks": policy.checks or checks,
+            "unit": unit,
+        }
+        own_words = {name for name in cls.__annotations__ if name not in (*lengths, *settled)}
+        return cls(**{**{name: getattr(policy, name) for name in own_words}, **lengths, **settled})
 
     def told(self, length: float) -> str:
         """A length of time in words."""

@@ -14,6 +14,7 @@ from graphmill import artifact, lineage, registry
 from graphmill.clock import text
 from graphmill.errors import UserError
 from graphmill.evaluate import card, champion, curves, gates, leakage, report
+from graphmill.evaluate import display as display
 from graphmill.evaluate.bootstrap import Bootstrap
 from graphmill.evaluate.judgement import Judgement, score_all
 from graphmill.evaluate.metrics import deviation_of

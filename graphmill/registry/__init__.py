@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from graphmill import artifact
 from graphmill.artifact import Artifact
 from graphmill.errors import UserError
 
@@ -126,6 +127,20 @@ def open(home: str | Path, root: Path = Path()) -> Registry:
     from graphmill.registry.local import LocalRegistry
 
     return LocalRegistry(root / home)
+
+
+def find(name: str, home: str | Path, root: Path = Path()) -> Artifact:
+    """The model that a person names: a folder, or a version or alias of the registry; verified.
+
+    Args:
+        name: an existing folder, a version or an alias.
+        home: the registry, which is asked for what is no folder.
+        root: what a relative home is relative to.
+
+    Raises:
+        UserError: when there is none, or it is altered.
+    """
+    return artifact.read(name if Path(name).is_dir() else open(home, root).path(name), "model")
 
 
 def rollback(registry: Registry, why: str) -> tuple[str, str]:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from graphmill import shared
 from graphmill.progress import say
 from graphmill.tracking import places
 from graphmill.tracking.params import Params
@@ -33,7 +34,7 @@ def tracked(stage: str, output: str | Path, section: Mapping[str, Any]) -> Itera
     yield
     if (mode := places.mode(params.mode)) == "off":
         return
-    folder = Path(output).absolute()
+    folder = shared.follow(Path(output)).absolute()
     facts = {"stage": stage, "output": str(folder), "seconds": round(time.monotonic() - began, 3), "mode": mode}
     try:
         say(f"{stage}: {_record(facts | {'group': places.group(folder)}, params)}")

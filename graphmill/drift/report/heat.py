@@ -33,9 +33,9 @@ class Cell(NamedTuple):
 
 
 def section(view: View) -> dict[str, Any] | None:
-    """Rows by family, the worst of all items; None when no item has a number."""
+    """Rows by family, the worst of all items; None when no item has a number, or there is no past."""
     told_of = [item for item in view.found["items"] if item["value"] is not None]
-    if not told_of:
+    if not told_of or not view.past.history:
         return None
     cells = _past_cells(view)
     shown = _worst(told_of, cells)
@@ -129,7 +129,7 @@ def _header(view: View) -> Markup:
     count = min(len(view.profiles), PERIODS)
     first = len(view.profiles) - count
     content = label(0, 10, view.labels[first]) if count > 6 else ""
-    content += label(count * STEP + 4, 10, "now", "end")
+    content += label(count * STEP + 4, 10, "now", "end") if count > 2 else ""
     for row in sorted(view.past.excluded):
         if row >= first:
             left = (row - first) * STEP

@@ -14,7 +14,7 @@ LISTED = 150
 def section(view: View) -> dict[str, Any]:
     """The worst items as cards, the next ones as rows of a table."""
     items = view.found["items"]
-    loud = [item for item in items if item["effect"] is not None or item["state"] != "ok"]
+    loud = [item for item in items if item["effect"] is not None or item["state"] not in ("ok", "cold_start")]
     rows = [{"item": item, "change": change(item)} for item in loud[MOST : MOST + LISTED]]
     return {
         "cards": [_card(view, item) for item in loud[:MOST]],

@@ -44,7 +44,7 @@ def assignment(pairs: Pairs, seed: int = 1) -> tuple[Integers, float]:
     One thread, so that the same graph has the same communities every time.
 
     Returns:
-        int64 ``[present]``, 0 being the largest, and the modularity, -0.5 to 1.
+        int64 ``[present]``, 0 being the largest, and the modularity, -0.5 to 1, 0 without an edge.
     """
     import networkit
 
@@ -54,7 +54,8 @@ def assignment(pairs: Pairs, seed: int = 1) -> tuple[Integers, float]:
     found = networkit.community.PLM(graph, refine=False, maxIter=SWEEPS)
     found.run()
     partition = found.getPartition()
-    quality = float(networkit.community.Modularity().getQuality(partition, graph))
+    tied = graph.numberOfEdges() > 0  # edges to oneself are none here; without any, modularity is not defined
+    quality = float(networkit.community.Modularity().getQuality(partition, graph)) if tied else 0.0
     label = np.unique(np.asarray(partition.getVector()), return_inverse=True)[1]
     size = np.bincount(label)
     rank = np.empty(len(size), np.int64)

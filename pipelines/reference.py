@@ -1,4 +1,4 @@
-"""Every parameter with its type, default and meaning, as Markdown: ``python -m components.reference``."""
+"""Every parameter with its type, default and meaning, as Markdown: ``python -m pipelines.reference``."""
 
 import importlib
 import sys
@@ -9,6 +9,7 @@ from components import STAGES
 from graphmill.params import Section
 from graphmill.schema import Schema
 from graphmill.task import Task
+from pipelines.platform import Cluster
 
 HEAD = """# Parameters
 
@@ -21,6 +22,7 @@ def page() -> str:
     """The whole page."""
     models: dict[str, type[Section]] = {"schema": Schema, "task": Task}
     models |= {name: importlib.import_module(f"graphmill.{name}").Params for name in (*STAGES, "rollout", "tracking")}
+    models["cluster"] = Cluster
     parts = [HEAD]
     for name, model in models.items():
         parts.append(f"## `{name}`\n")
@@ -63,7 +65,7 @@ def _words(annotation: Any) -> str:
     if origin is dict:
         return f"{_words(inner[1])} by name"
     if origin in (list, tuple):
-        return "list of " + " and ".join(_words(item) for item in inner)
+        return "list of " + " and ".join(_words(item) for item in inner if item is not ...)
     names = {str: "text", int: "whole number", float: "number", bool: "true or false"}
     return names.get(annotation, getattr(annotation, "__name__", str(annotation)))
 
@@ -72,7 +74,9 @@ def _default(field: Any) -> str:
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True)
-    return "" if isinstance(value, Section) else f"`{value}`" if value is not None else "none"
+    if isinstance(value, Section):
+        return ""
+    return "none" if value is None else "empty" if value == "" else f"`{value}`"
 
 
 def _line(text: str | None) -> str:

@@ -1,0 +1,130 @@
+"""Section `cluster`: what the pipelines' pods get on a cluster. Compiled in: the form of a run does not show it."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from graphmill.deploy.params import LABEL
+from graphmill.notify import Report
+from graphmill.params import Section
+
+Stage = Literal[
+    "champion", "ingest", "graph", "features", "train", "evaluate", "drift", "keep", "score", "deploy", "publish",
+    "notify",
+]  # fmt: skip
+"""Everything that runs as a pod: the stages, and what stands between and behind them."""
+
+
+def _text(value: Any) -> Any:
+    """A quantity may be written as a number."""
+    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Cpu = Annotated[str, BeforeValidator(_text), Field(pattern=r"^([0-9]*[.])?[0-9]+m?$")]
+Memory = Annotated[str, BeforeValidator(_text), Field(pattern=r"^[0-9]+(E|Ei|P|Pi|T|Ti|G|Gi|M|Mi|K|Ki)?$")]
+Duration = Annotated[str, Field(pattern=r"^[0-9]+s$")]
+Name = Annotated[str, Field(pattern=rf"^{LABEL.pattern}$", max_length=253)]
+Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Claim = Annotated[str, Field(pattern=r"^$|^[a-z0-9{]([-a-z0-9{}]*[a-z0-9}])?$")]
+
+
+class Toleration(Section):
+    """A taint of nodes that a pod puts up with."""
+
+    key: str | None = None
+    """The taint's key; every one unless given."""
+    operator: Literal["Equal", "Exists"] = "Equal"
+    """Whether `value` must be the taint's, or none is asked for."""
+    value: str | None = None
+    """The taint's value."""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    """The taint's effect; every one unless given."""
+    seconds: int | None = Field(default=None, ge=0)
+    """How long a running pod stays where a `NoExecute` taint appears; for ever unless given."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.operator == "Exists" and self.value is not None:
+            raise ValueError("value: operator Exists takes none")
+        if self.operator == "Equal" and self.key is None:
+            raise ValueError("key: is missing; operator Exists does without")
+        return self
+
+
+class Place(Section):
+    """What a pod asks for and where it may run."""
+
+    cpu_request: Cpu | None = None
+    """Processors set aside: `2`, `500m`."""
+    cpu_limit: Cpu | None = None
+    """Processors that it may use."""
+    memory_request: Memory | None = None
+    """Memory set aside: `4Gi`. Keep the stage's own `memory_limit` below it."""
+    memory_limit: Memory | None = None
+    """Memory at which it is killed."""
+    accelerator: str | None = Field(default=None, pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$")
+    """Resource name of a GPU: `nvidia.com/gpu`, `amd.com/gpu`, or a slice such as `nvidia.com/mig-1g.5gb`."""
+    accelerator_count: int = Field(default=1, ge=1)
+    """So many of them; request and limit are one for these."""
+    node_selector: dict[str, str] = {}
+    """Labels that the node must have."""
+    tolerations: tuple[Toleration, ...] = ()
+    """Taints that the node may have."""
+    retries: int | None = Field(default=None, ge=0, le=10)
+    """How often it is tried again after a failure. Unless given 2 for `ingest`, `champion`, `deploy` and `publish`,
+    which ask what is outside, 0 for the others: Kubeflow cannot tell an outage from a mistake of yours."""
+    backoff: Duration = "30s"
+    """Seconds before the first retry; then twice as long each time."""
+    backoff_maximum: Duration = "600s"
+    """It waits no longer than this."""
+
+
+class Secret(Section):
+    """Variables from one Kubernetes Secret of the run's namespace."""
+
+    name: Name
+    """Name of the Secret."""
+    keys: dict[str, Variable] = Field(min_length=1)
+    """Which of its keys become which variables: `{api-key: WANDB_API_KEY}`."""
+    stages: tuple[Stage, ...] = ()
+    """Who gets them; everybody unless given."""
+    optional: bool = False
+    """Whether pods start without the Secret."""
+
+
+class Claims(Section):
+    """Volumes of the run's namespace, each by the name of its PersistentVolumeClaim; empty: not mounted."""
+
+    models: Claim = "{name}-models"
+    """`registry/`, which the predictor reads versions from, and what `drift` remembers; `{name}` is `deploy.name`."""
+    graph: Claim = "{name}-graph"
+    """The snapshot that is served; `publish` carries each new one there."""
+    predictions: Claim = ""
+    """The predictors' log, `{name}-predictions` with the component `logger`, for `drift.predictions`."""
+    shared: Claim = ""
+    """Large artifacts (tables, graph, features, predictions) go here; empty: to the object store, as all others do."""
+
+
+class Cluster(Section):
+    """Section `cluster`."""
+
+    every: Place = Place()
+    """What every pod gets."""
+    stages: dict[Stage, Place] = {}
+    """What one stage gets beside or instead: `{train: {accelerator: nvidia.com/gpu}}`."""
+    secrets: tuple[Secret, ...] = ()
+    """Keys and tokens, from Secrets that are there: never a parameter, which everybody sees in the run's form."""
+    claims: Claims = Claims()
+    """Which volumes are mounted."""
+    service_account: Name | None = None
+    """Account that runs are submitted with, `NAME-pipeline` of the manifests; Kubeflow's own unless given."""
+    image_pull_secrets: tuple[Name, ...] = ()
+    """Secrets with which the image is pulled."""
+    report: Report = Report()
+    """Who is told how a run ended."""
+
+    def place(self, stage: str) -> Place:
+        """What ``stage`` gets: its own fields, and those of `every` that it leaves out."""
+        own = self.stages.get(stage, Place())  # type: ignore[call-overload]
+        merged = self.every.model_dump(exclude_unset=True) | own.model_dump(exclude_unset=True)
+        return Place.parse(merged, f"cluster.stages.{stage}")
