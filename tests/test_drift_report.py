@@ -165,6 +165,8 @@ def test_a_line_has_its_values_where_they_belong() -> None:
     assert 'class="mark_ok" d="M235.0 47.0L240.0 42.0L245.0 47.0L240.0 52.0Z"' in drawing
     assert 'class="band" d="M6 16.0H240V78.0H6z"' in drawing
     assert "now 5, ok; 2 past periods from 0 to 10; usual 0 to 10" in drawing
+    gap = str(line.drawn("amount", np.array([0.0, 10.0, 5.0]), None, list("abc"), frozenset({1}), "ok", [0, 1, 4]))
+    assert 'class="past" d="M6.0 78.0L64.5 16.0"' in gap and '<circle class="left_out" cx="64.5" cy="16.0"' in gap
     bare = str(line.drawn("<b>", np.array([np.nan]), None, ["now"], frozenset(), "cold_start"))
     assert "band" not in bare and "mark_" not in bare and "<b>" not in bare and "no value" in bare
 
@@ -225,6 +227,7 @@ def test_sizes_say_who_went_only_where_the_past_reaches_the_period_before() -> N
     near = communities.flows(view)[0]["words"]
     view.newest["start"] += DAY
     far = communities.flows(view)[0]["words"]
+    assert view.reach == "up to 1970-01-22" and "3 past periods, the latest up to 1970-01-22" in page(view)
     assert [words[:6] for words in near] == ["3 came", "3 of t"] and [words[:6] for words in far] == ["3 came"]
 
 
@@ -258,13 +261,15 @@ def test_expected_and_realised_performance_by_cohort() -> None:
 def test_the_decision_and_what_held_it_back_are_told_in_words() -> None:
     view = viewed()
     why = {"cooldown": "the last retraining was 2 days ago", "labels": "3 new labels"}
-    view.found["policy"] |= {"words": "alarm in feature.", "why_blocked": why}
+    told = "alarm in feature. Held back: the last retraining was 2 days ago; 3 new labels."
+    view.found["policy"] |= {"words": told, "why_blocked": why}
     view.found["notes"] = ["left out of the prediction log: x.parquet"]
     check = {"kind": "check", "id": "f" * 16, "state": "alarm", "answer": "watch", "triggers": ["drift"],
              "blocked_by": ["cooldown"], "outcomes": {"a" * 16: "rejected"}, "as_of": "2025-03-01"}  # fmt: skip
     earlier = {**check, "id": "a" * 16, "answer": "retrain", "as_of": "2025-02-01"}
     said = {"kind": "acknowledgement", "check": "a" * 16, "who": "ann", "why": "Black <i>Friday</i>"}
     text = page(replace(view, lines=[earlier, said, check], past=replace(view.past, left_out=("x.json: damaged",))))
+    assert "Asked by: alarm in feature.</p>" in text and text.count("the last retraining was") == 1
     assert "<b>cooldown</b>: the last retraining was 2 days ago" in text and "x.parquet" in text
     assert text.index("2025-03-01") < text.index("2025-02-01") < text.index("x.json: damaged")
     row = re.sub(r"<[^>]+>|\s+", " ", text[text.index("2025-02-01") : text.index("x.json")])

@@ -57,6 +57,7 @@ def render(report: Report, newest: Profile, past: Past, params: Params, lines: S
         headline=headline(report),
         following=NEXT[report["decision"]],
         caution=caution(report, params),
+        reach=view.reach,
         left_out=past.left_out,
         method=method(params, report["alpha"]),
         **_sections(view),

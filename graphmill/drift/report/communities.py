@@ -19,7 +19,7 @@ PART = 0.25
 KEPT = 0.3
 """A community of whose nodes fewer were in a graph before, or are after, came or went."""
 WIDTH, TALL, GAP, BAR = 300, 180, 3, 12
-CELL = 26
+CELL, NAMES = 20, 74
 
 
 def flows(view: View) -> list[dict[str, Any]]:
@@ -147,13 +147,13 @@ def matrix(title: str, mixing: dict[str, Any], other: dict[str, Any] | None = No
     shares = np.array(mixing["shares"], float)
     rows, columns = mixing["groups"]
     moved = np.abs(shares - np.array(other["shares"])) >= 0.02 if other else np.zeros(shares.shape, bool)
-    left, top = 96, 16
+    left, top = NAMES, 16
     content = ""
     for place in range(len(columns)):
         content += label(left + place * CELL + CELL / 2, 11, str(place + 1), "middle", "tick")
     for row, name in enumerate(rows):
         y = top + row * CELL
-        text = shortened(f"{row + 1} {name}" if rows == columns else str(name), 14)
+        text = shortened(f"{row + 1} {name}" if rows == columns else str(name), 11)
         content += told(str(name), label(left - 5, y + CELL / 2 + 4, text, "end", "tick"))
         content += "".join(
             _cell(left + place * CELL, y, float(share), bool(moved[row, place]), f"{name} to {columns[place]}")

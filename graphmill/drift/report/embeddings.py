@@ -19,10 +19,8 @@ def section(view: View) -> dict[str, Any] | None:
     plots = []
     for statistic in SHOWN:
         own = ("embedding", "embeddings", statistic)
-        values = view.values(own)
-        if values is not None:
-            state = states.get(statistic, "ok")
-            drawing = line.drawn(statistic, values, view.band(own), view.labels, view.past.excluded, state)
+        state = states.get(statistic, "ok")
+        if drawing := line.item(view, own, state):
             plots.append({"name": statistic, "state": state, "plot": drawing})
     absent = "" if plots else f"{block.get('rows', 0)} nodes in the newest period: too few to speak of"
     return {"absent": absent, "plots": plots}

@@ -6,15 +6,30 @@ import numpy as np
 from markupsafe import Markup
 
 from graphmill.drift.report.svg import Floats, Scale, diamond, label, path, picture
-from graphmill.drift.report.view import Band
+from graphmill.drift.report.view import Band, Key, View
 from graphmill.drift.report.words import number
 
 WIDTH, HEIGHT = 250, 96
 LEFT, RIGHT, TOP, BOTTOM = 6, 240, 16, 78
 
 
+def item(view: View, key: Key, state: str) -> Markup | str:
+    """The drawing of an item; empty for one that is no number."""
+    values = view.values(key)
+    if values is None:
+        return ""
+    title = f"{key[1]}, {key[2]}"
+    return drawn(title, values, view.band(key), view.labels, view.past.excluded, state, view.table.places.tolist())
+
+
 def drawn(
-    title: str, values: Floats, band: Band | None, labels: Sequence[str], excluded: frozenset[int], state: str
+    title: str,
+    values: Floats,
+    band: Band | None,
+    labels: Sequence[str],
+    excluded: frozenset[int],
+    state: str,
+    places: Sequence[int] | None = None,
 ) -> Markup:
     """The drawing.
 
@@ -25,10 +40,12 @@ def drawn(
         labels: names of the periods.
         excluded: periods that are no part of what is usual: hollow dots.
         state: of the newest value.
+        places: the periods' numbers, growing; a period that nobody looked at leaves a gap. By default there is none.
     """
     down = Scale.of([*values, *(band or ())], BOTTOM, TOP)
-    across = Scale(0, max(1, len(values) - 1), LEFT, RIGHT)
-    shown = [(across(place), down(value), place) for place, value in enumerate(values) if np.isfinite(value)]
+    numbers = list(places or range(len(values)))
+    across = Scale(numbers[0], max(numbers[-1], numbers[0] + 1), LEFT, RIGHT)
+    shown = [(across(numbers[row]), down(value), row) for row, value in enumerate(values) if np.isfinite(value)]
     content = ""
     if band is not None:
         top, low = down(band.high), down(band.low)

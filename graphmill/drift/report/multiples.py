@@ -31,11 +31,7 @@ def scores(view: View) -> Any:
 
 
 def _card(view: View, item: dict[str, Any]) -> dict[str, Any]:
-    values = view.values(key(item))
-    name = f"{item['name']}, {item['statistic']}"
-    drawn, own = "", (item["family"], item["name"])
-    if values is not None:
-        drawn = line.drawn(name, values, view.band(key(item)), view.labels, view.past.excluded, item["state"])
+    drawn, own = line.item(view, key(item), item["state"]), (item["family"], item["name"])
     told = f"{item['name']}: distribution of the past periods and of the newest"
     bins = svg.histogram(view.pooled.get(own), view.now.get(own), told, 250, 44) if own[0] != "structure" else ""
     return {"item": item, "change": change(item), "line": drawn, "histogram": bins}

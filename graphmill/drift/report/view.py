@@ -51,6 +51,12 @@ class View:
         whole_days = all(end.endswith("T00:00:00") for end in ends)
         return [end.partition("T")[0] if whole_days else end for end in ends]
 
+    @property
+    def reach(self) -> str:
+        """How far the past reaches, where it ends before the newest period begins; else empty."""
+        last = self.past.history[-1]["end"] if self.past.history and self.past.reference["timed"] else None
+        return f"up to {self.labels[-2]}" if last is not None and last < self.newest["start"] else ""
+
     @cached_property
     def table(self) -> compare.Table:
         """Every item of the newest period beside its past."""
