@@ -200,6 +200,8 @@ def test_degrees_are_tails_on_logarithmic_axes() -> None:
     x = left + np.log10(2) * (right - left)
     assert f"L{x:.1f} {(top + bottom) / 2:.1f}" in drawing, "a tenth of the nodes has at least two edges"
     assert "past periods largest about 4, now largest about 1" in drawing
+    wide = str(degrees.drawn("a", [*[1] * 63, 1], []))
+    assert re.findall(r'class="tick">([\d.kM]+)<', wide) == ["1", "100", "10k", "1M", "0.01", "0.1", "1"]
     assert degrees.tail([0] * 64) == [] and "now none" in str(degrees.drawn("a", counts, [0] * 64))
 
 

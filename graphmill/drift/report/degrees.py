@@ -35,16 +35,23 @@ def drawn(name: str, then: list[int], now: list[int]) -> Markup:
     content = ""
     for power in range(decades[0] + 1):
         content += f'<path class="grid" d="M{across(power):.1f} {TOP}V{BOTTOM}"/>'
-        content += label(across(power), BOTTOM + 13, f"{10**power:,}", "middle", "tick")
+        if power % -(-decades[0] // 4) == 0:  # five labels at most have room
+            content += label(across(power), BOTTOM + 13, _short(power), "middle", "tick")
     for power in range(decades[1], 1):
         content += f'<path class="grid" d="M{LEFT} {down(power):.1f}H{RIGHT}"/>'
-        content += label(LEFT - 4, down(power) + 4, f"{10.0**power:g}", "end", "tick")
+        if power % -(decades[1] // 5) == 0:
+            content += label(LEFT - 4, down(power) + 4, f"{10.0**power:g}", "end", "tick")
     content += "".join(
         path([(across(x), down(y)) for x, y in line], f"{kind}_line") for kind, line in lines.items() if line
     )
     means = {kind: f"largest about {10 ** line[-1][0]:,.0f}" if line else "none" for kind, line in lines.items()}
     title = f"Degrees, {name}: past periods {means['then']}, now {means['now']}"
     return picture(title, content, WIDTH, HEIGHT, "fit")
+
+
+def _short(power: int) -> str:
+    """A power of ten: 1, 10, 100, 1k … 100M."""
+    return f"{10 ** (power % 3)}{('', 'k', 'M', 'G')[power // 3]}"
 
 
 def tail(counts: list[int]) -> list[tuple[float, float]]:
