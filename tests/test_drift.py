@@ -258,7 +258,10 @@ def test_a_broken_feed_calls_somebody_and_trains_nothing(
 def test_times_ahead_of_the_snapshot_are_a_broken_feed(home: Path) -> None:
     network, rows = Graph.open(home / "graph"), Features.open(home / "features")
     source = Source(network, rows, rows.examples)
-    source.times["payment"] = np.append(source.times["payment"][:-1], network.as_of + 1)
+    before = source.times["payment"][:-1]
+    source.times["payment"] = np.append(before, network.as_of)
+    assert not integrity.check(source, {}, [], profile.read(home / "model").reference), "ingest lets that moment in"
+    source.times["payment"] = np.append(before, network.as_of + 1)
     found = integrity.check(source, {}, [], profile.read(home / "model").reference)
     assert [(item["rule"], item["where"]) for item in found] == [("time in the future", "node payment")]
 
