@@ -285,11 +285,17 @@ def test_the_same_input_gives_the_same_bytes(home: Path, tmp_path: Path) -> None
     for name in ("one", "two"):
         drift.run(home / "model", tmp_path / "graph", tmp_path / "features", tmp_path / name, Params())
         files.append(
-            [(tmp_path / name / file).read_bytes() for file in ("drift_report.json", "report.html", "profile.json")]
+            [
+                (tmp_path / name / file).read_bytes()
+                for file in ("drift_report.json", "report.html", "profile.json", "metrics.prom")
+            ]
         )
     assert files[0] == files[1]
     page = files[0][1].decode()
     assert "http" not in page and "src=" not in page, "the page loads nothing"
+    told, kept = files[0][3].decode(), (tmp_path / "drift_history" / "metrics.prom").read_text()
+    added = sorted({line.split("{")[0] for line in kept.splitlines() if line not in told and line[0] != "#"})
+    assert added == [f"graphmill_drift_last_{what}_timestamp_seconds" for what in ("check", "success")]
 
 
 def test_a_past_period_that_overlaps_is_no_past(home: Path, tmp_path: Path) -> None:
