@@ -17,8 +17,15 @@ from graphmill.params import Section
 
 TOKEN, WEBHOOK, REVISION = "GITHUB_TOKEN", "GRAPHMILL_WEBHOOK", "GRAPHMILL_REVISION"
 """Variables: the token that may write commit statuses, the URL of the chat's webhook, the revision of the image."""
-STATES = {"SUCCEEDED": "success", "FAILED": "failure"}
-"""Kubeflow's word and GitHub's; every other end, such as a cancelled run, is an `error`."""
+STATES = {
+    **dict.fromkeys(("SUCCEEDED", "COMPLETE", "CACHED"), ("succeeded", "success")),
+    "FAILED": ("failed", "failure"),
+    **dict.fromkeys(("CANCELLED", "CANCELED"), ("cancelled", "error")),
+}
+"""Kubeflow's words, ours and GitHub's. A cluster has them of its metadata store (`COMPLETE`), the local runner of a run
+(`SUCCEEDED`)."""
+UNKNOWN = ("ended, and Kubeflow does not say how", "error")
+"""Any other state: a cluster leaves `RUNNING` where a pod was killed, and where it has lost count of its tasks."""
 LONGEST = 140
 """Characters that GitHub takes of a status's description."""
 ATTEMPTS, PAUSE, TIMEOUT = 4, 1.0, 10.0
@@ -59,7 +66,7 @@ class End:
     Args:
         pipeline: name of the pipeline.
         run: the run's id.
-        state: ``SUCCEEDED``, ``FAILED`` or ``CANCELLED``, in Kubeflow's words.
+        state: in Kubeflow's words, one of `STATES` or another.
         error: what Kubeflow says of a failure; may be empty.
         revision: the commit that the run is of; may be empty.
     """
@@ -72,7 +79,7 @@ class End:
 
     def words(self) -> str:
         """The end in one line."""
-        told = f"{self.pipeline} {self.state.lower()}"
+        told = f"{self.pipeline} {STATES.get(self.state, UNKNOWN)[0]}"
         return " ".join(f"{told}: {self.error}".split()) if self.error else told
 
 
@@ -99,7 +106,7 @@ def _github(end: End, report: Report) -> str:
     if not revision:
         return "not told: of which commit? Give the pipeline's parameter `revision`"
     status = {
-        "state": STATES.get(end.state, "error"),
+        "state": STATES.get(end.state, UNKNOWN)[1],
         "context": f"graphmill/{end.pipeline}",
         "description": end.words()[:LONGEST],
     }

@@ -53,7 +53,17 @@ def github(url, **more):
 
 
 @pytest.mark.parametrize(
-    ("state", "told"), [("SUCCEEDED", "success"), ("FAILED", "failure"), ("CANCELLED", "error"), ("", "error")]
+    ("state", "told"),
+    [
+        ("SUCCEEDED", "success"),
+        ("COMPLETE", "success"),  # what a cluster says: the state in its metadata store
+        ("CACHED", "success"),
+        ("FAILED", "failure"),
+        ("CANCELLED", "error"),
+        ("CANCELED", "error"),
+        ("RUNNING", "error"),  # a pod that was killed has told nobody
+        ("", "error"),
+    ],
 )
 def test_the_commit_gets_the_status(monkeypatch, capsys, state, told):
     monkeypatch.setenv(notify.TOKEN, "secret-token")
