@@ -10,7 +10,7 @@ fi
 tag=$(python -c "from components.image import TAG; print(TAG)")
 revision=$(git rev-parse HEAD)
 # a revision that does not hold what was built must not claim it
-[ -z "$(git status --porcelain -- graphmill components pipelines)" ] || revision=$revision-modified
+[ -z "$(git status --porcelain -- graphmill components pipelines manifests images Dockerfile pyproject.toml params.yaml)" ] || revision=$revision-modified
 
 for target in stage serve; do
     docker build --target "$target" --tag "${IMAGES:-}graphmill-$target:$tag" \

@@ -15,7 +15,7 @@ for tool in docker syft grype cosign; do
 done
 tag=$(python -c "from components.image import TAG; print(TAG)")
 revision=$(git rev-parse HEAD)
-if [ -n "$(git status --porcelain -- graphmill components pipelines manifests images Dockerfile params.yaml)" ]; then
+if [ -n "$(git status --porcelain -- graphmill components pipelines manifests images Dockerfile pyproject.toml params.yaml)" ]; then
     echo "make publish-images: the source is not as committed; what is published must be found in the history" >&2
     exit 2
 fi

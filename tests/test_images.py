@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from pathspec import PathSpec
 
-from components.image import IMAGE, TAG
+from components.image import CODE, IMAGE, REST, TAG, tag
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "Dockerfile").read_text()
@@ -135,6 +135,26 @@ def test_locks_hold_all_that_an_extra_needs(extra, lock):
 def test_images_are_named_by_the_source():
     assert re.fullmatch(r"\d+\.\d+\.\d+-[0-9a-f]{12}", TAG)
     assert os.environ.get("GRAPHMILL_IMAGE", f"graphmill-stage:{TAG}") == IMAGE
+
+
+def test_whatever_is_built_in_changes_the_name(tmp_path):
+    """`make publish-images` takes an image whose name is there: a change behind an old name would never arrive."""
+    copied = [name for name in (*CODE, *REST) if (ROOT / name).exists()]
+    assert copied == [*CODE, *REST]
+    for name in ("graphmill/a.py", "components/a.py", "pipelines/a.py", "manifests/a.yaml", "images/stage.txt"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("1")
+    for name in ("Dockerfile", "pyproject.toml", "params.yaml"):
+        (tmp_path / name).write_text("1")
+    before = tag(tmp_path)
+    for file in sorted(item for item in tmp_path.rglob("*") if item.is_file()):
+        file.write_text("2")
+        assert (tag(tmp_path) == before) == (file.name == "params.yaml"), file
+        file.write_text("1")
+    assert tag(tmp_path) == before
+    for line in re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "Dockerfile").read_text(), re.M):
+        unnamed = {name.split("/")[0] for name in line.split()} - {*CODE, *REST, "params.yaml", "README.md", "LICENSE"}
+        assert not unnamed, line
 
 
 def test_without_docker_it_is_told_what_to_do(tmp_path):
