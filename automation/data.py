@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Mapping
@@ -51,8 +52,10 @@ def fetch(source: str, params: Path = Path("params.yaml"), folder: Path = Path("
         folder: the landing folder.
 
     Raises:
-        UserError: when the source cannot be read, or the tables break their contract.
+        UserError: when the source cannot be read, the tables break their contract, or a job would keep them in its own
+            checkout.
     """
+    _lasting()
     _mirror(source, folder)
     if not any(folder.iterdir()):
         raise UserError(f"{source}: is empty; an empty folder is not taken for the newest data")
@@ -64,6 +67,20 @@ def fetch(source: str, params: Path = Path("params.yaml"), folder: Path = Path("
         run("dvc", "push", "--quiet", FILE)
     say(f"fetch: {FILE} {'changed' if changed else 'is as it was'}")
     return changed
+
+
+def _lasting() -> None:
+    """Refuse to store data in the checkout of a job, which ends with it: the proposal would name what nobody has."""
+    if not os.environ.get("GITHUB_ACTIONS"):
+        return
+    configured = dict(line.partition("=")[::2] for line in run("dvc", "config", "--list").splitlines())
+    own = re.search(r"^ +remote: (.+)$", Path(FILE).read_text(encoding="utf-8"), re.M) if Path(FILE).exists() else None
+    name = own[1] if own else configured.get("core.remote", "")
+    place = configured.get(f"remote.{name}.url", "")
+    if "://" not in place and Path(place).resolve().is_relative_to(Path.cwd()):
+        told = f"the remote {name!r} of {FILE} is {place}, which ends with this job" if name else "DVC has no remote"
+        way = f"name one that lasts in {FILE}, or take the line `remote:` away there and set DVC_REMOTE"
+        raise UserError(f"{told}; {way} (docs/github.md)")
 
 
 def _mirror(source: str, folder: Path) -> None:

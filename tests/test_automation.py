@@ -370,6 +370,13 @@ def test_data_are_fetched_checked_stored_and_not_rewritten(tmp_path, monkeypatch
     assert (home / "data.dvc").read_bytes() == before
     with pytest.raises(UserError, match="not what data.dvc says"):
         data.intact()
+    seeded = before.decode() + "  remote: seed\n"
+    (home / ".dvc" / "config").write_text("['remote \"seed\"']\n    url = seed\n")
+    (home / "data.dvc").write_text(seeded)
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    with pytest.raises(UserError, match="remote 'seed' of data.dvc is .*which ends with this job"):
+        data.fetch(f"file://{source}")
+    assert (home / "data.dvc").read_text() == seeded
     (home / "data.dvc").write_text("outs: []\n")
     with pytest.raises(UserError, match="not as committed"):
         data.intact()
