@@ -20,6 +20,7 @@ from pipelines.__main__ import main
 from pipelines.cluster import auth, door, logs, overrides, patience, schedule, source, tasks, upload, watch
 from pipelines.cluster.client import Cluster
 from pipelines.cluster.errors import Absent, Exists, Unreachable
+from pipelines.placement import TITLES
 from tests import kfp_server
 from tests.kfp_server import Fault, Step
 
@@ -47,8 +48,8 @@ def server(monkeypatch):
 
 @pytest.fixture(scope="session")
 def training():
-    """The compiled pipeline `training`."""
-    return source.compiled("training")
+    """The compiled pipeline `training`, whose form knows where the data are."""
+    return source.parse(source.compiled("training").text.replace("defaultValue: data\n", "defaultValue: s3://b/data\n"))
 
 
 @pytest.fixture(autouse=True)
@@ -96,7 +97,7 @@ def test_platform_settings_go_along(server, training):
     settings = {
         "platforms": {"kubernetes": {"deploymentSpec": {"executors": {"exec-train": {"imagePullPolicy": "Always"}}}}}
     }
-    both = source.parse(f"{training.text}---\n{yaml.safe_dump(settings)}")
+    both = source.parse(yaml.safe_dump_all([training.spec, settings]))
     version = upload.upload(Cluster(server.url), both)
     assert version.pipeline_spec["platform_spec"] == settings
     found = source.stored(version)
@@ -191,14 +192,14 @@ def test_a_run_is_followed_to_success(server, training, capsys):
     out, _ = said(capsys)
     told = [line[9:] for line in out.splitlines() if line[2:3] == ":"]
     assert told == [
-        "PENDING   ingest",
-        "RUNNING   ingest",
-        "SUCCEEDED ingest (7 s)",
-        "RUNNING   graph",
+        f"PENDING   {TITLES['ingest']}",
+        f"RUNNING   {TITLES['ingest']}",
+        f"SUCCEEDED {TITLES['ingest']} (7 s)",
+        f"RUNNING   {TITLES['graph']}",
         "PAUSED    the run",
-        "SUCCEEDED graph (7 s)",
-        "SUCCEEDED features (from the cache)",
-        "SUCCEEDED train (7 s)",
+        f"SUCCEEDED {TITLES['graph']} (7 s)",
+        f"SUCCEEDED {TITLES['features']} (from the cache)",
+        f"SUCCEEDED {TITLES['train']} (7 s)",
     ]
     assert run["run_id"] in out and f"{server.url}/#/runs/details/{run['run_id']}" in out
     assert out.splitlines()[-1] == f"run {run['run_id']}: SUCCEEDED"
@@ -220,7 +221,7 @@ def test_a_failed_run_tells_the_task_and_the_last_lines_of_its_log(server, capsy
     assert main(["submit", "training", *QUICK]) == 1
     _, err = said(capsys)
     told = err[err.index("run ") :].splitlines()
-    assert told[0].endswith("failed in task 'train'")
+    assert told[0].endswith(f"failed in task '{TITLES['train']}'")
     assert told[2:] == [f"  line {number}" for number in range(99 - watch.LINES, 99)]
 
 
@@ -228,14 +229,14 @@ def test_a_failed_run_without_a_log_tells_how_to_see_it(server, capsys):
     server.play(Step("FAILED", {"ingest": "FAILED"}, error="pod was evicted"))
     assert main(["submit", "training", *QUICK]) == 1
     _, err = said(capsys)
-    assert "failed in task 'ingest': pod was evicted" in err
+    assert f"failed in task '{TITLES['ingest']}': pod was evicted" in err
     assert f"kubectl logs -n kubeflow -l pipeline/runid={server.runs[0]['run_id']}" in err
 
 
 def test_a_task_whose_driver_failed_is_told_though_it_never_began(server, capsys):
     server.play(Step("FAILED", {"ingest": "SUCCEEDED", "graph": "FAILED"}, driver=("graph",)))
     assert main(["submit", "training", *QUICK]) == 1
-    assert "failed in task 'graph (its driver)'" in said(capsys)[1]
+    assert f"failed in task '{TITLES['graph']} (its driver)'" in said(capsys)[1]
 
 
 def test_a_run_that_failed_before_any_task_is_told(server, capsys):
@@ -619,6 +620,7 @@ def test_what_an_answer_means(status, kind):
         ("train.model={a", "not readable as YAML"),
         ("data.x=1", "parameter 'data' is one value and has no keys"),
         ("data=[1]", "data: must be text"),
+        ("data=tables", "data: 'tables' is no address in an object store"),
         ("task.kind=guessing", "task.kind"),
     ],
 )
@@ -776,20 +778,21 @@ def test_status_of_a_run_lists_its_tasks(server, capsys):
     for wanted in (run["run_id"], run["display_name"]):
         assert main(["status", wanted, "--json"]) == 0
         told = json.loads(said(capsys)[0])
-        assert [(task["task"], task["cached"]) for task in told["tasks"]] == [
+        assert [(task["key"], task["cached"]) for task in told["tasks"]] == [
             ("ingest", False), ("graph", True), ("features", False), ("train", False),
         ]  # fmt: skip
+        assert [task["task"] for task in told["tasks"]] == [TITLES[task["key"]] for task in told["tasks"]]
         assert told["tasks"][3]["started"] == "2026-01-05T04:00:30+00:00"
         assert told["tasks"][3]["seconds"] == 7
     assert main(["status", run["run_id"]]) == 0
-    assert "train" in said(capsys)[0].splitlines()[-1]
+    assert TITLES["train"] in said(capsys)[0].splitlines()[-1]
 
 
 def test_status_follows(server, capsys):
     server.play(Step("RUNNING"), Step("RUNNING", {"ingest": "RUNNING"}), Step("FAILED", {"ingest": "FAILED"}))
     assert main(["submit", "training", "--no-wait", "--name", "tonight"]) == 0
     assert main(["status", "tonight", "--follow", *QUICK]) == 1
-    assert "failed in task 'ingest'" in said(capsys)[1]
+    assert f"failed in task '{TITLES['ingest']}'" in said(capsys)[1]
     assert main(["status", "--follow"]) == 2
 
 

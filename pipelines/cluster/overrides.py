@@ -6,7 +6,7 @@ anything is sent, so that a typing error costs a second and not the hour after w
 
 import copy
 import importlib
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,24 @@ def parameters(
     if missing:
         raise UserError(f"pipeline {source.name} needs {missing[0]!r}: give it with -p {missing[0]}=VALUE")
     return changed
+
+
+def check_data(source: Source, changed: Mapping[str, Any]) -> None:
+    """Refuse data that no pod could fetch: Kubeflow imports an address of an object store, and nothing else.
+
+    Args:
+        source: the pipeline.
+        changed: what `parameters` returned.
+
+    Raises:
+        UserError: when `data` is no address, also where a revision is read: then its last part names the folder.
+    """
+    if "data" not in source.parameters:
+        return
+    data = changed.get("data", source.parameters["data"].default)
+    if "://" not in str(data):
+        told = f"data: {data!r} is no address in an object store, and Kubeflow imports nothing else"
+        raise UserError(f"{told}; give -p data=s3://BUCKET/data")
 
 
 def _sections(file: Path | None, taken: Container[str]) -> list[tuple[str, Any]]:

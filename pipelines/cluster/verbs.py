@@ -103,13 +103,16 @@ def _prepared(given: argparse.Namespace) -> tuple[Cluster, source.Source, Any, d
     if given.version is None:
         found = source.compiled(given.pipeline)
         parameters = overrides.parameters(found, *said)
+        overrides.check_data(found, parameters)
         _warn(found)
         cluster = Cluster(given.host, given.namespace)
         return cluster, found, uploads.upload(cluster, found), parameters
     cluster = Cluster(given.host, given.namespace)
     version = uploads.version(cluster, given.pipeline, given.version)
     found = source.stored(version)
-    return cluster, found, version, overrides.parameters(found, *said)
+    parameters = overrides.parameters(found, *said)
+    overrides.check_data(found, parameters)
+    return cluster, found, version, parameters
 
 
 def _follow(cluster: Cluster, run_id: str, titles: dict[str, str], given: argparse.Namespace) -> None:
