@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-import fsspec
-
+from automation.store import opened
 from graphmill.artifact import read
 from graphmill.progress import say
 
@@ -16,13 +15,13 @@ def carry(model: Path, uri: str) -> None:
     """Copy a model folder to ``uri``, unless it is there. A claim cannot be written from here (docs/manifests.md).
 
     Raises:
-        UserError: when the model is altered.
+        UserError: when the model is altered, or nothing here speaks to the store.
     """
     if uri.startswith(CLAIM):
         say(f"carry: {uri} is on a claim, which the pipeline or you have filled")
         return
     read(model, "model")
-    system, place = fsspec.core.url_to_fs(uri.rstrip("/"))
+    system, place = opened(uri)
     if system.exists(f"{place}/{LAST}"):
         say(f"carry: {uri} is there")
         return

@@ -1,5 +1,6 @@
 """What a run on Kubeflow made, brought from its object store to artifacts/ and recorded by DVC."""
 
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -8,6 +9,7 @@ import fsspec
 import yaml
 
 from automation.process import run
+from automation.store import opened
 from graphmill import artifact
 from graphmill.errors import UserError
 from graphmill.progress import say
@@ -31,9 +33,11 @@ def collect(root: str, identifier: str, target: Path = Path("artifacts")) -> lis
         The stages whose artifacts were found.
 
     Raises:
-        UserError: when there are none, or one is not whole.
+        UserError: when there are none, one is not whole, or it is not said of which run.
     """
-    system, place = fsspec.core.url_to_fs(root.rstrip("/"))
+    if not re.fullmatch(r"[\w-]+", identifier):
+        raise UserError(f"RUN must be the id of a run, not {identifier!r}")
+    system, place = opened(root)
     found = {}
     for manifest in sorted(system.glob(f"{place}/**/{identifier}/**/*.json")):
         folder, file = manifest.rsplit("/", 1)

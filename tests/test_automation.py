@@ -19,6 +19,7 @@ from automation.carry import carry
 from automation.github import GitHub
 from automation.report import _curves, _flat
 from automation.retrain import Retraining, _line, _overridden
+from automation.store import opened
 from graphmill import artifact
 from graphmill.errors import UserError
 from tests import github_server, tiny
@@ -457,11 +458,23 @@ def test_the_artifacts_of_a_run_come_home_whole(tmp_path, monkeypatch, tiny_run)
     assert commands[0][:4] == ("dvc", "commit", "--quiet", "--force")
     with pytest.raises(UserError, match="nothing of run other"):
         outputs.collect(f"file://{tmp_path}/root", "other")
+    with pytest.raises(UserError, match="RUN must be the id of a run, not ''"):
+        outputs.collect(f"file://{tmp_path}/root", "")  # any run's would match
     (root / "evaluate" / "0a1b" / "evaluation" / "metrics.json").write_text("{}")
     before = (tmp_path / "artifacts" / "evaluation" / "metrics.json").read_bytes()
     with pytest.raises(UserError, match="metrics.json"):
         outputs.collect(f"file://{tmp_path}/root", "run-id")
     assert (tmp_path / "artifacts" / "evaluation" / "metrics.json").read_bytes() == before
+
+
+def test_a_store_that_nothing_here_speaks_to_is_told(monkeypatch):
+    known = {"s3": {"class": "no_such_package.FileSystem", "err": "Install s3fs to access S3"}}
+    monkeypatch.setattr("fsspec.registry.known_implementations", known)
+    monkeypatch.setattr("fsspec.registry._registry", {})
+    with pytest.raises(UserError, match="s3://b/x: nothing here speaks to such a store; `python -m pip install s3fs`"):
+        opened("s3://b/x")
+    with pytest.raises(UserError, match="elsewhere://b/x: nothing here speaks"):
+        opened("elsewhere://b/x")
 
 
 def test_a_retraining_refuses_what_it_could_not_record():
