@@ -260,7 +260,11 @@ def test_a_check_of_older_data_knows_nothing_of_what_came_later(tmp_path: Path) 
     assert add(home, check(5, alarm=["feature"])).blocked_by == ["persistence"]
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"kind": "check"}', '{"kind": "check", "version": 9}'])
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", '{"kind": "check"}', '{"kind": "check", "version": 9}', '{"kind": "check", "version": 1}',
+     '{"kind": "acknowledgement", "version": 1, "check": 3}'],
+)  # fmt: skip
 def test_a_damaged_record_is_told_and_left_alone(tmp_path: Path, text: str) -> None:
     home = Record(tmp_path)
     add(home, check(1))

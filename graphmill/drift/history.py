@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from graphmill import artifact
+from graphmill.drift.measures import measures
 from graphmill.drift.profile import VERSION, Past, Profile, Reference, compact
 from graphmill.drift.source import Period
 from graphmill.errors import UserError
 from graphmill.registry.storage import locked, now, replace_text, who
 
+STATES = ("ok", "warn", "alarm", "cold_start", "insufficient_labels", "error")
 UNUSUAL = ("alarm", "error")
 """Periods with such a verdict are no part of what is usual until somebody acknowledges them."""
 FOLDER = "checks"
@@ -104,7 +106,7 @@ def joined(past: Past, folder: str | Path | None, period: Period) -> Past:
     """
     timed = past.reference["timed"]
     own = [profile for profile in past.history if not timed or profile["end"] <= period.start]
-    checks, left_out = _all(Path(folder), identity(past.reference)) if folder is not None else ([], [])
+    checks, left_out = _all(Path(folder), past.reference) if folder is not None else ([], [])
     begun = own[-1]["end"] if own else None
     chosen: list[Check] = []
     limit = period.start if timed else period.end - 1
@@ -118,15 +120,17 @@ def joined(past: Past, folder: str | Path | None, period: Period) -> Past:
     return Past(past.reference, history, len(own), strange, tuple(left_out))
 
 
-def _all(folder: Path, reference: str | None = None) -> tuple[list[Check], list[str]]:
+def _all(folder: Path, reference: Reference | None = None) -> tuple[list[Check], list[str]]:
     """Every readable check, oldest first, and what is wrong with the others."""
     found, left_out = [], []
-    for file in folder.glob(f"*-{reference or '*'}.json"):
+    for file in folder.glob(f"*-{identity(reference) if reference else '*'}.json"):
         one = _read(file)
-        if isinstance(one, Check):
-            found.append(one)
-        else:
+        if isinstance(one, str):
             left_out.append(one)
+        elif reference is not None and not _measurable(one.profile, reference):
+            left_out.append(f"{file.name}: damaged; {ADVICE}")
+        else:
+            found.append(one)
     return sorted(found, key=lambda check: (check.profile["end"], check.file.name)), sorted(left_out)
 
 
@@ -137,13 +141,23 @@ def _read(file: Path) -> Check | str:
         if document["version"] != VERSION:
             return f"{file.name}: profile version {document['version']}, this version reads {VERSION}"
         profile: dict[str, Any] = document["profile"]
-        if not isinstance(profile["end"], int) or not isinstance(profile["start"], int):
+        whole = isinstance(profile["end"], int) and isinstance(profile["start"], int)
+        if not whole or document["state"] not in STATES or not isinstance(document["acknowledged"], dict | None):
             return f"{file.name}: not a check; {ADVICE}"
-        return Check(file, str(document["state"]), profile, document["acknowledged"])
+        return Check(file, document["state"], profile, document["acknowledged"])
     except OSError as error:
         return f"{file.name}: {error.strerror or error}"
     except (ValueError, KeyError, TypeError):
         return f"{file.name}: damaged; {ADVICE}"
+
+
+def _measurable(profile: Profile, reference: Reference) -> bool:
+    """Whether a profile is one of this reference; parts may be absent, but none may be anything else."""
+    try:
+        measures(profile, reference, 1.0, 1)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        return False
+    return True
 
 
 def _write(check: Check) -> None:

@@ -29,12 +29,12 @@ def check(source: Source, newest: Profile, history: list[Profile], reference: Re
     """
     found = _vanished(source, reference) + _future(source)
     if "structure" in newest:
-        found += _silent(newest["structure"], [profile["structure"] for profile in history])
+        found += _silent(newest["structure"], [profile.get("structure", {}) for profile in history])
     if "columns" in newest:
-        known = [profile["columns"] for profile in history]
+        known = [profile.get("columns", {}) for profile in history]
         found += _columns(newest, known, reference["columns"])
     if "predictions" in newest:
-        found += _unjudged(newest["predictions"], [profile["predictions"] for profile in history])
+        found += _unjudged(newest["predictions"], [profile.get("predictions", {}) for profile in history])
     if "performance" in newest:
         found += _clocks(newest["performance"].get("clocks", {}))
     return found
@@ -53,7 +53,7 @@ def _vanished(source: Source, reference: Reference) -> list[Finding]:
 
 
 def _future(source: Source) -> list[Finding]:
-    """Nothing in a snapshot may be later than its moment."""
+    """Nothing in a snapshot may be later than its moment; what is of the moment itself belongs to the next period."""
     as_of = source.graph.as_of
     moments = {f"node {node}": times for node, times in source.times.items()}
     for relation in source.relations:
@@ -61,10 +61,10 @@ def _future(source: Source) -> list[Finding]:
         moments[f"relation {relation.name}"] = np.empty(0, np.int64) if time is None else np.asarray(time)
     found = []
     for name, times in moments.items():
-        late = int(np.sum((times >= as_of) & (times != ALWAYS)))
+        late = int(np.sum((times > as_of) & (times != ALWAYS)))
         if late:
             latest = text(int(times.max()), source.graph.clock)
-            what = f"{late:,} times at or after the as-of moment {text(as_of, source.graph.clock)}, up to {latest}"
+            what = f"{late:,} times after the as-of moment {text(as_of, source.graph.clock)}, up to {latest}"
             found.append(_finding("time in the future", name, what))
     return found
 
@@ -100,7 +100,7 @@ def _columns(newest: Profile, history: list[dict[str, Any]], frozen: dict[str, A
 
 
 def _unjudged(newest: dict[str, Any], history: list[dict[str, Any]]) -> list[Finding]:
-    before = _since_first([item["examples"] for item in history])
+    before = _since_first([item["examples"] for item in history if "examples" in item])
     if newest["examples"] == 0 and _steady(before):
         what = f"nothing to judge in the newest period; past periods had {min(before):,} to {max(before):,}"
         return [_finding("no examples", "task", what)]
