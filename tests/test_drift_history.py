@@ -2,6 +2,10 @@
 
 import json
 import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,6 +34,7 @@ REFERENCE: dict[str, Any] = {
 }
 
 
+QUIET = {"DVC_NO_ANALYTICS": "1"}
 CHECK = {"version": 2, "state": "ok", "acknowledged": None}
 
 
@@ -173,6 +178,27 @@ def test_a_run_that_was_killed_leaves_the_check_that_was_there(tmp_path: Path, m
     with pytest.raises(UserError, match="cannot be written: No space left"):
         history.record(tmp_path, REFERENCE, snapshot(10, np.ones(12)), "ok")
     assert file.read_bytes() == before
+
+
+def test_under_dvc_the_history_grows_and_comes_back_whole(tmp_path: Path) -> None:
+    def run(*command: str) -> None:
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, env={**os.environ, **QUIET})
+
+    for name in (".gitignore", ".dvcignore"):
+        shutil.copy(Path(__file__).parent.parent / name, tmp_path)
+    run("git", "init")
+    run(sys.executable, "-m", "dvc", "init")
+    checks = tmp_path / "drift_history" / "checks"
+    for end in (10, 20):
+        history.record(checks, REFERENCE, snapshot(end, np.zeros(12)), "ok")
+        run(sys.executable, "-m", "dvc", "add", "drift_history")
+    ignored = subprocess.run(["git", "check-ignore", "drift_history", "drift_history.dvc"], cwd=tmp_path, stdout=-1)
+    assert ignored.stdout.split() == [b"drift_history"], "git has the version, DVC the files"
+    shutil.rmtree(tmp_path / "drift_history")
+    run(sys.executable, "-m", "dvc", "checkout")
+    past = history.joined(Past(REFERENCE, []), checks, Period(20, 30))
+    assert [profile["end"] for profile in past.history] == [10, 20]
+    assert [file.name for file in (tmp_path / "drift_history").iterdir()] == ["checks"], "locks are no part of it"
 
 
 def test_snapshots_without_time_make_a_past_of_their_own(tmp_path: Path) -> None:

@@ -236,7 +236,8 @@ def test_checks_of_the_same_data_are_one() -> None:
 
 def add(home: Record, item: Check, rules: Rules = RULES, **given: Any) -> Decision:
     name = record.digest(item.canonical())
-    return home.add(name, {"as_of": f"day {item.moment // DAY}", "state": "ok"}, item, rules, Standing(**given))
+    facts = {"as_of": f"day {item.moment // DAY}", "state": "ok", "period": [0, item.moment]}
+    return home.add(name, facts, item, rules, Standing(**given))
 
 
 def test_the_record_is_added_to_and_decides_the_same_again(tmp_path: Path) -> None:
@@ -355,6 +356,12 @@ def test_the_audit_sample(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     drawn = pd.read_csv(tmp_path / "audit.csv")
     assert len(drawn) == 20 and drawn["weight"].sum() == pytest.approx(50) and "score" not in drawn
     assert command.main(given) == 2 and "is there already" in capsys.readouterr().err
+    assert command.main([*given, "--output", str(tmp_path / "audit.csv" / "x.csv")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+    assert command.main([*given, "--seed", "-1"]) == 2 and "must not be negative" in capsys.readouterr().err
+    rows.assign(score="high", decision=True).to_parquet(tmp_path / "predictions.parquet")
+    assert command.main([*given, "--output", str(tmp_path / "other.csv")]) == 2
+    assert "no predictions to draw from" in capsys.readouterr().err
 
 
 def test_acknowledge(history: Path, capsys: pytest.CaptureFixture[str]) -> None:

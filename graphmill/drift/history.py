@@ -76,24 +76,31 @@ def acknowledge(folder: str | Path, why: str, ends: list[int] | None = None, by:
         The periods that were acknowledged now, oldest first.
 
     Raises:
-        UserError: without a reason, or when there is no such period.
+        UserError: without a reason, when there is no such period, or the folder cannot be written.
     """
     if not why.strip():
         raise UserError("an acknowledgement needs a reason: why is this usual from now on?")
     if not Path(folder).is_dir():
         raise UserError(f"{folder}: no history of checks here; run the stage drift first")
-    with locked(_lock(Path(folder))):
-        waiting = [check for check in _all(Path(folder))[0] if not check.accepted]
-        chosen = [check for check in waiting if ends is None or check.profile["end"] in ends]
-        unknown = set(ends or []) - {check.profile["end"] for check in chosen}
-        if unknown or not chosen:
-            named = f" that ends at {sorted(unknown)}" if unknown else ""
-            raise UserError(f"{folder}: no period{named} waits to be acknowledged")
-        said = {"by": by or who(), "at": now(), "why": why.strip()}
-        found = [replace(check, acknowledged=said) for check in chosen]
-        for check in found:
-            _write(check)
+    try:
+        with locked(_lock(Path(folder))):
+            chosen = [check for check in waiting(folder) if ends is None or check.profile["end"] in ends]
+            unknown = set(ends or []) - {check.profile["end"] for check in chosen}
+            if unknown or not chosen:
+                named = f" that ends at {sorted(unknown)}" if unknown else ""
+                raise UserError(f"{folder}: no period{named} waits to be acknowledged")
+            said = {"by": by or who(), "at": now(), "why": why.strip()}
+            found = [replace(check, acknowledged=said) for check in chosen]
+            for check in found:
+                _write(check)
+    except OSError as error:
+        raise UserError(f"{folder}: the history of checks cannot be written: {error.strerror or error}") from error
     return found
+
+
+def waiting(folder: str | Path) -> list[Check]:
+    """Periods that alarmed and that nobody acknowledged, oldest first."""
+    return [check for check in _all(Path(folder))[0] if not check.accepted]
 
 
 def joined(past: Past, folder: str | Path | None, period: Period) -> Past:

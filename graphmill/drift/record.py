@@ -75,7 +75,7 @@ class Record:
         for line in checks:
             if all(line.get("inputs", {}).get(name) == inputs[name] for name in ("graph", "features")):
                 return int(line["period"][1])
-        return 1 + max([before, *(line["period"][1] for line in checks if "period" in line)])
+        return 1 + max([before, *(line["period"][1] for line in checks)])
 
     def add(self, name: str, facts: Line, check: Check, rules: Rules, standing: Standing) -> Decision:
         """Decide on a check and write it down; one that is there already is decided as it was.
@@ -164,7 +164,7 @@ def _whole(line: Line) -> bool:
         check = Check.parse(line["check"])
         _rules(line)
         words = all(isinstance(line[key], str) for key in ("id", "answer", "as_of", "state"))
-        lists = all(isinstance(line[key], list) for key in ("families", "triggers", "blocked_by", "versions"))
+        lists = all(isinstance(line[key], list) for key in ("families", "triggers", "blocked_by", "versions", "period"))
         known = isinstance(line["outcomes"], dict | None) and isinstance(check.states, dict)
         return words and lists and known and isinstance(check.moment, int)
     except (KeyError, TypeError):
