@@ -10,6 +10,7 @@ from graphmill.clock import ALWAYS, duration, text
 from graphmill.drift import (
     compare,
     embeddings,
+    findings,
     history,
     integrity,
     judged,
@@ -65,7 +66,7 @@ def run(model: str | Path, graph: str | Path, features: str | Path, drift_report
     answers = judged.Judged(judge, source, period, past.reference, params)
     newest, errors = _profile(source, answers, past)
     newest["end"] = end
-    found = _report(source, period, newest, errors, past, params) | {"notes": answers.notes}
+    found = _report(answers, newest, errors, past, params)
     found |= _decided(found, source, past, inputs, params)
     found["words"] = report.words(found)
     with artifact.write(drift_report, "drift_report") as draft:
@@ -152,9 +153,11 @@ def _embedder(model: Model, graph: Graph, rows: Features) -> embeddings.Embedder
 
 
 def _report(
-    source: Source, period: Period, newest: profile.Profile, errors: dict[str, str], past: Past, params: Params
+    answers: judged.Judged, newest: profile.Profile, errors: dict[str, str], past: Past, params: Params
 ) -> dict[str, Any]:
+    source, period = answers.source, answers.period
     items, broken = _verdicts(source, newest, errors, past, params)
+    items += findings.unreadable(answers.unreadable)
     families = compare.families(items, errors, params)
     found: dict[str, Any] = {
         "families": families,
@@ -167,6 +170,7 @@ def _report(
         "alpha": params.level(past.reference),
         "cold_start": len(past.usual) < params.enough,
         "clock": source.graph.clock,
+        "notes": answers.notes,
     }
     found["state"] = policy.state(found)
     return found
