@@ -266,6 +266,14 @@ def test_the_record_is_added_to_and_decides_the_same_again(tmp_path: Path) -> No
     assert lines[6]["blocked_by"] == ["cooldown"], "nothing came of the retraining, so the alarm was not answered"
 
 
+def test_snapshots_without_time_are_numbered(tmp_path: Path) -> None:
+    home, first, second = Record(tmp_path), {"graph": "a", "features": "b"}, {"graph": "a", "features": "c"}
+    assert home.snapshot(first, before=0) == 1
+    facts = {"as_of": "", "state": "ok", "period": [None, 1], "inputs": first}
+    home.add("one", facts, check(1), RULES, Standing())
+    assert home.snapshot(first, before=0) == 1 and home.snapshot(second, before=0) == 2, "the same one is the same"
+
+
 def test_a_check_of_older_data_knows_nothing_of_what_came_later(tmp_path: Path) -> None:
     home = Record(tmp_path)
     for day in (10, 11):

@@ -75,7 +75,7 @@ class Record:
         for line in checks:
             if all(line.get("inputs", {}).get(name) == inputs[name] for name in ("graph", "features")):
                 return int(line["period"][1])
-        return 1 + max([before, *(line["period"][1] for line in checks)])
+        return 1 + max([before, *(int(line["period"][1]) for line in checks)])
 
     def add(self, name: str, facts: Line, check: Check, rules: Rules, standing: Standing) -> Decision:
         """Decide on a check and write it down; one that is there already is decided as it was.
