@@ -26,6 +26,7 @@ SAID = {
     "new category": "seen in no period before",
     "no value": "the latest periods had one",
     "unreadable check": "left out of the past",
+    "unreadable file": "left out of the labels or the log",
 }
 
 Report = dict[str, Any]
