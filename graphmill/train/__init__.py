@@ -11,6 +11,12 @@ def run(graph: str | Path, features: str | Path, model: str | Path, params: Para
     Raises:
         UserError: for altered inputs, a GPU that is not there, training that diverges.
     """
-    from graphmill.train.stage import run as work  # who only reads the parameters needs no torch
+    # who only reads the parameters needs no torch
+    if params.processes > 1:
+        from graphmill.train.launch import run as together
+
+        together(graph, features, model, params)
+        return
+    from graphmill.train.stage import run as work
 
     work(graph, features, model, params)
