@@ -6,7 +6,7 @@ import tempfile
 import uuid
 from pathlib import Path
 
-from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs
+from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -42,6 +42,10 @@ def run(graph: str | Path, features: str | Path, model: str | Path, params: Para
             elastic_launch(config, sys.executable)(*command)
         except ChildFailedError as error:
             raise told(error, params.processes) from None
+        except SignalException as error:
+            if error.sigval == signal.SIGINT:
+                raise KeyboardInterrupt from None
+            sys.exit(128 + error.sigval)
 
 
 def told(error: ChildFailedError, count: int) -> Exception:

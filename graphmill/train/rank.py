@@ -10,7 +10,6 @@ import sys
 import threading
 from pathlib import Path
 
-import torch
 from torch import distributed
 from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
@@ -22,6 +21,8 @@ from graphmill.train.ranks import Ranks
 
 MISTAKE, LEFT = 2, 3
 """Exit statuses that are no failure of this process's own."""
+LOST = "lost another one"
+"""How such a process says that."""
 LOOK = 1.0
 """Seconds between two looks at whether the launcher still lives."""
 
@@ -37,13 +38,12 @@ def main() -> int:
         _train(*sys.argv[1:])
     except UserError as error:
         handler.record_exception(error)
-        print(error, file=sys.stderr, flush=True)
         return MISTAKE
     except Exception as error:
         handler.record_exception(error)
         if not lost(error):
             raise
-        print(f"train: process {os.environ['RANK']} lost another one: {error}", file=sys.stderr, flush=True)
+        print(f"train: process {os.environ['RANK']} {LOST}: {error}", file=sys.stderr, flush=True)
         return LEFT
     return 0
 
@@ -54,8 +54,6 @@ def _train(graph: str, features: str, model: str, params: str) -> None:
     if started != given.processes:
         told = f"train: {given.processes} processes are to train, and {started} are there"
         raise UserError(f"{told}; a TrainJob's runtime must have the policy `torch`, which tells torchrun of all nodes")
-    # each on its own: what one process may take of the machine, torchrun has no say in
-    torch.set_num_threads(given.threads)
     stage.run(graph, features, model, given, Ranks.join(choose_device(given.device).type == "cuda"))
 
 
