@@ -10,7 +10,7 @@ from components.trainjob import NODE
 from components.trainjob.door import Absent, Door, Exists, Object, Unreachable
 from graphmill.errors import UserError
 from graphmill.progress import say
-from graphmill.train.rank import LOST
+from graphmill.train import LOST
 
 INTERVAL = 5.0
 """Seconds between two looks."""

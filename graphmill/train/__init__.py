@@ -4,6 +4,9 @@ from pathlib import Path
 
 from graphmill.train.params import Params as Params
 
+LOST = "lost another one"
+"""How a process says that it ended since one that it trains together with did."""
+
 
 def run(graph: str | Path, features: str | Path, model: str | Path, params: Params) -> None:
     """Train on every split and write the model folder; a killed run resumes at its last epoch.

@@ -14,15 +14,13 @@ from torch import distributed
 from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
 from graphmill.errors import UserError
-from graphmill.train import stage
+from graphmill.train import LOST, stage
 from graphmill.train.loop import choose_device
 from graphmill.train.params import Params
 from graphmill.train.ranks import Ranks
 
 MISTAKE, LEFT = 2, 3
 """Exit statuses that are no failure of this process's own."""
-LOST = "lost another one"
-"""How such a process says that."""
 LOOK = 1.0
 """Seconds between two looks at whether the launcher still lives."""
 
