@@ -1,7 +1,12 @@
-"""One of two processes that compute gradients together: ``GRAPH FEATURES OUTPUT``, started as torchrun does."""
+"""One of two processes that compute gradients together, the second of which then dies: ``GRAPH FEATURES OUTPUT``.
+
+Started by torchrun. It has no optimizer, whose import costs more than all else.
+"""
 
 import os
+import signal
 import sys
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,8 +16,8 @@ from graphmill.features.inputs import Inputs
 from graphmill.features.store import Features
 from graphmill.graph.sampler import Sampler
 from graphmill.graph.store import Graph
-from graphmill.train import Params
-from graphmill.train.convolutions import KINDS
+from graphmill.train import Params, rank
+from graphmill.train.checkpoint import Checkpoints
 from graphmill.train.examples import labels, part
 from graphmill.train.loader import Loader
 from graphmill.train.network import Network, architecture
@@ -24,13 +29,13 @@ SIZES = (32, 33, 1)
 
 
 def gradients(graph: str, features: str, ranks: Ranks) -> dict[str, np.ndarray]:
-    """Gradients of every kind's network, without dropout, for a few batches: by kind, batch and parameter."""
+    """Gradients of two kinds' networks, without dropout, for a few batches: by kind, batch and parameter."""
     opened, found = Graph.open(graph), Features.open(features)
     inputs = Inputs(opened, found, found.transforms(0))
     examples = part(found.examples, 0, "train")
     given = tiny.params()["train"]
     result = {}
-    for kind in (*KINDS, "mlp"):
+    for kind in ("sage", "mlp"):
         params = Params.parse(given | {"model": {"kind": kind, "hidden": 16, "dropout": 0.0}}, "train")
         torch.manual_seed(ranks.rank)  # DDP gives all the leader's weights
         network = Network(architecture(inputs, params.model, params.hops))
@@ -50,12 +55,26 @@ def gradients(graph: str, features: str, ranks: Ranks) -> dict[str, np.ndarray]:
     return result
 
 
-if __name__ == "__main__":
+def main(graph: str, features: str, output: str) -> None:
     together = Ranks.join(cuda=False)
-    numbers = gradients(*sys.argv[1:3], together)
-    agreed = together.agreed({name: torch.from_numpy(value) for name, value in numbers.items()})
-    assert all((agreed[name].numpy() == value).all() for name, value in numbers.items()), "all have the same"
+    numbers = gradients(graph, features, together)
+    tensors = {name: torch.from_numpy(value) for name, value in numbers.items()}
+    checkpoints = Checkpoints(Path(output), {}, together)
+    checkpoints.save("gradients", tensors)
+    loaded = checkpoints.load("gradients")
+    assert loaded is not None and all(torch.equal(loaded[name], value) for name, value in tensors.items())
+    joined = together.joined(np.array([1.0, 3.0, 5.0] if together.leads else [2.0, 4.0]), 5)
+    assert joined.tolist() == [1, 2, 3, 4, 5] and together.total(together.rank + 1.0) == 3
     if together.leads:
-        np.savez(sys.argv[3], **numbers)
-    together.part()
-    sys.exit(os.environ["WORLD_SIZE"] != "2")
+        np.savez(output, **numbers)
+    else:
+        os.kill(os.getpid(), signal.SIGKILL)
+    try:
+        together.agreed(None)
+        together.total(0.0)
+    except Exception as error:
+        Path(output).with_suffix(".lost").write_text(str(rank.lost(error)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

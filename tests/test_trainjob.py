@@ -1,7 +1,6 @@
 """Training on several machines: the TrainJob that is made, what is said of it, and every way in which it can end."""
 
 import json
-import shutil
 import signal
 import threading
 from pathlib import Path
@@ -53,14 +52,12 @@ def world(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def volume(tmp_path, tiny_run, monkeypatch):
-    """A shared volume with the inputs, and the paths at which a step finds word of them."""
+def volume(tmp_path, monkeypatch):
+    """A shared volume, and the paths at which a step finds word of its inputs there."""
     root = tmp_path / "volume"
     monkeypatch.setenv(shared.VARIABLE, str(root))
     monkeypatch.setenv(trainjob.VARIABLE, rendered.template(Cluster.parse(yaml.safe_load(GIVEN), "cluster"), str(root)))
     for name in ("graph", "features"):
-        (root / "run").mkdir(parents=True, exist_ok=True)
-        (root / "run" / name).symlink_to(tiny_run / "artifacts" / name)
         shared.point(tmp_path / "step" / name, root / "run" / name)
     return root
 
@@ -70,15 +67,10 @@ def fetch(tmp_path, **given):
     trainjob.run(tmp_path / "step" / "graph", tmp_path / "step" / "features", tmp_path / "step" / "model", params)
 
 
-def making(tiny_run):
+def trained(job):
     """What the machines do: a model at the place that the job's arguments name."""
-
-    def done(job):
-        arguments = job["spec"]["trainer"]["args"]
-        if not Path(arguments[2]).exists():
-            shutil.copytree(tiny_run / "artifacts" / "model", arguments[2])
-
-    return done
+    with artifact.write(job["spec"]["trainer"]["args"][2], "model") as draft:
+        (draft.folder / "weights").write_text("1 2 3")
 
 
 def test_the_job_is_the_section(tmp_path):
@@ -106,10 +98,10 @@ def test_machines_without_a_common_volume_are_refused():
         Cluster.parse({"distributed": {"nodes": 2}}, "cluster")
 
 
-def test_a_job_is_followed_to_its_model(world, volume, tiny_run, tmp_path, monkeypatch, capsys):
+def test_a_job_is_followed_to_its_model(world, volume, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("KFP_POD_NAME", "training-1")
     monkeypatch.setenv("KFP_POD_UID", "1-2-3")
-    world.done = making(tiny_run)
+    world.done = trained
     world.logs = {"pod-0": "noise\ntrain: sage wins\n[torchrun] bye\n"}
     world.steps = [
         Step(),
@@ -129,8 +121,7 @@ def test_a_job_is_followed_to_its_model(world, volume, tiny_run, tmp_path, monke
     assert trainer["command"][-1] == "graphmill.train.rank" and trainer["numProcPerNode"] == 3
     assert trainer["args"][:2] == [str(volume / "run" / "graph"), str(volume / "run" / "features")]
     assert world.deleted == [name] and set(world.selectors) == {f"jobset.sigs.k8s.io/jobset-name={name}"}
-    expected = artifact.read(tiny_run / "artifacts" / "model", "model").digest
-    assert artifact.read(tmp_path / "step" / "model", "model").digest == expected
+    assert (artifact.read(tmp_path / "step" / "model", "model").path / "weights").read_text() == "1 2 3"
     assert not list((volume / stage.FOLDER).iterdir()), "what was fetched does not stay on the volume"
     assert capsys.readouterr().out.splitlines() == [
         f"train: TrainJob {name} in fraud: 2 nodes",
@@ -142,12 +133,12 @@ def test_a_job_is_followed_to_its_model(world, volume, tiny_run, tmp_path, monke
     ]
 
 
-def test_all_processes_are_told_how_many_they_are(world, volume, tiny_run, tmp_path):
+def test_all_processes_are_told_how_many_they_are(world, volume, tmp_path):
     seen = []
 
     def done(job):
         seen.append(json.loads(Path(job["spec"]["trainer"]["args"][3]).read_text())["processes"])
-        making(tiny_run)(job)
+        trained(job)
 
     world.done, world.steps = done, [Step(condition="Complete")]
     fetch(tmp_path, processes=3)
@@ -176,11 +167,11 @@ def test_machines_that_only_lost_one_are_told_after_a_while(world, volume, tmp_p
         fetch(tmp_path)
 
 
-def test_restarts_are_put_up_with_as_far_as_asked_for(world, volume, tiny_run, tmp_path, monkeypatch):
+def test_restarts_are_put_up_with_as_far_as_asked_for(world, volume, tmp_path, monkeypatch):
     template = json.loads(rendered.template(Cluster.parse(yaml.safe_load(GIVEN), "cluster"), str(volume)))
     monkeypatch.setenv(trainjob.VARIABLE, json.dumps(template | {"restarts": 1}))
     world.logs = {"pod-0": "second\n", "pod-0/previous": "first\n"}
-    world.done = making(tiny_run)
+    world.done = trained
     world.steps = [Step([pod(0, restarts=1, before=1)]), Step(condition="Complete")]
     fetch(tmp_path)
     world.steps = [Step([pod(0, restarts=1, before=1)]), Step([pod(0, restarts=1, before=1, ended=137)])]
@@ -211,12 +202,12 @@ def test_refusals_are_told_with_what_to_do(world, volume, tmp_path, refused, tol
         fetch(tmp_path)
 
 
-def test_what_a_killed_run_left_goes_first_and_silence_is_outlived(world, volume, tiny_run, tmp_path):
+def test_what_a_killed_run_left_goes_first_and_silence_is_outlived(world, volume, tmp_path):
     world.job = {"metadata": {"name": "left"}}
     world.refuse = lambda verb, count: (
         Refused(503, "busy") if count == 1 and verb in ("create", "get", "list") else None
     )
-    world.done, world.steps = making(tiny_run), [Step([pod(0)]), Step(condition="Complete")]
+    world.done, world.steps = trained, [Step([pod(0)]), Step(condition="Complete")]
     fetch(tmp_path)
     assert len(world.created) == 1 and len(world.deleted) == 2
 
@@ -244,10 +235,10 @@ def test_a_terminated_pod_deletes_its_job(world, volume, tmp_path):
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
-def test_inputs_that_the_machines_cannot_see_are_refused(world, volume, tmp_path, tiny_run):
+def test_inputs_that_the_machines_cannot_see_are_refused(world, volume, tmp_path):
     params = train.Params.parse(tiny.params()["train"], "train")
     with pytest.raises(UserError, match="not on the volume"):
-        trainjob.run(tiny_run / "artifacts" / "graph", tmp_path / "step" / "features", tmp_path / "model", params)
+        trainjob.run(tmp_path / "graph", tmp_path / "step" / "features", tmp_path / "model", params)
     assert not world.created
 
 
