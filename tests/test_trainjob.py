@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from kfp import dsl
 from kubernetes.config import kube_config
 
-from components import trainjob
+from components import STAGES, trainjob
 from components.trainjob import door, follow, stage
 from graphmill import artifact, shared, train
 from graphmill.errors import UserError
@@ -240,6 +241,16 @@ def test_inputs_that_the_machines_cannot_see_are_refused(world, volume, tmp_path
     with pytest.raises(UserError, match="not on the volume"):
         trainjob.run(tmp_path / "graph", tmp_path / "step" / "features", tmp_path / "model", params)
     assert not world.created
+
+
+def test_the_stage_trains_by_a_job_where_it_is_told_of_one(volume, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(trainjob, "run", lambda *given: asked.append(given))
+    artifacts = {name: dsl.Artifact(uri=str(tmp_path / name)) for name in ("graph", "features", "model")}
+    STAGES["train"].python_func(**artifacts, params={"processes": 2.0}, tracking={})
+    ((graph, features, model, params),) = asked
+    assert (graph, features, model) == tuple(str(tmp_path / name) for name in ("graph", "features", "model"))
+    assert params.processes == 2
 
 
 def test_without_a_cluster_there_is_no_job(volume, tmp_path, monkeypatch):

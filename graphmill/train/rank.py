@@ -25,6 +25,10 @@ LOOK = 1.0
 """Seconds between two looks at whether the launcher still lives."""
 
 
+class Left(Exception):
+    """Another process has ended, and this one cannot go on without it."""
+
+
 def main() -> int:
     """Train as one of several, and record what went wrong."""
     handler = get_error_handler()
@@ -37,12 +41,12 @@ def main() -> int:
     except UserError as error:
         handler.record_exception(error)
         return MISTAKE
+    except Left as error:
+        handler.record_exception(error)
+        return LEFT
     except Exception as error:
         handler.record_exception(error)
-        if not lost(error):
-            raise
-        print(f"train: process {os.environ['RANK']} {LOST}: {error}", file=sys.stderr, flush=True)
-        return LEFT
+        raise
     return 0
 
 
@@ -52,7 +56,12 @@ def _train(graph: str, features: str, model: str, params: str) -> None:
     if started != given.processes:
         told = f"train: {given.processes} processes are to train, and {started} are there"
         raise UserError(f"{told}; a TrainJob's runtime must have the policy `torch`, which tells torchrun of all nodes")
-    stage.run(graph, features, model, given, Ranks.join(choose_device(given.device).type == "cuda"))
+    try:
+        stage.run(graph, features, model, given, Ranks.join(choose_device(given.device).type == "cuda"))
+    except Exception as error:
+        if lost(error):  # without its traceback, which would lead away from the one at fault
+            raise Left(f"train: process {os.environ['RANK']} of {started} {LOST}: {error}") from None
+        raise
 
 
 def lost(error: Exception) -> bool:
