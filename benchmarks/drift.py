@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import drift_features, drift_structure, policy
+from benchmarks import drift_cost, drift_features, drift_structure, policy
 
 PARTS: dict[str, Callable[[bool], dict[str, Any]]] = {"features": drift_features.run, "structure": drift_structure.run}
 """Each returns ``null`` and ``drift``: scenarios with ``rate``, ``error`` (its standard error) and ``bound``."""
@@ -27,7 +27,8 @@ def run(small: bool) -> dict[str, Any]:
     Returns:
         ``false_alarm_rate``: the worst of the null scenarios without heavy tails. ``power``: the least of the planted
         drifts with a bound of 0.95. ``share_of_gain`` and ``share_of_retrains``: of retraining by the policy beside
-        retraining each period, the worst over the replays. ``parts``: all scenarios; ``policy``: what it did.
+        retraining each period, the worst over the replays. ``parts``: all scenarios; ``policy``: what it
+        did; ``cost``: CPU seconds of a profile and of a comparison.
     """
     begun = time.process_time()
     parts = {name: part(small) for name, part in PARTS.items()}
@@ -41,6 +42,7 @@ def run(small: bool) -> dict[str, Any]:
         "power": min(found["rate"] for found in loud),
         "share_of_gain": decided["share_of_gain"],
         "share_of_retrains": decided["share_of_retrains"],
+        "cost": drift_cost.run(small),
         "cpu": round(time.process_time() - begun, 1),
         "parts": parts,
         "policy": decided,

@@ -60,8 +60,8 @@ def run(small: bool) -> dict[str, Any]:
     """Simulate every scenario; prints a table."""
     trials = FEW if small else TRIALS
     found = {
-        "null": {name: _summary(world, trials, bound, False) for name, (world, bound) in NULL.items()},
-        "drift": {name: _summary(world, trials, bound, True) for name, (world, bound) in DRIFT.items()},
+        "null": {name: summary(world, trials, bound, False) for name, (world, bound) in NULL.items()},
+        "drift": {name: summary(world, trials, bound, True) for name, (world, bound) in DRIFT.items()},
     }
     Console(width=120).print(_grid(found, trials))
     return found
@@ -120,7 +120,7 @@ def _chi_squared(now: np.ndarray, usual: np.ndarray) -> float:
     return float(stats.chi2_contingency(np.array([now[there], usual[there]]), correction=False).pvalue)
 
 
-def _summary(world: Table | Nodes, trials: int, bound: float, drift: bool) -> dict[str, Any]:
+def summary(world: Table | Nodes, trials: int, bound: float, drift: bool) -> dict[str, Any]:
     """Rates of one scenario, of the checks or, of a planted drift, of the trials in which any check alarmed."""
     found = simulate(world, trials)
     rates = {rule: [_rate(trial.alarms[rule], drift) for trial in found] for rule in (*RULES, WARNED)}

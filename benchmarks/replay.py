@@ -50,7 +50,7 @@ class Replay:
     def __init__(self, world: World, folder: Path) -> None:
         """Nothing is made yet."""
         self.world, self.folder = world, folder
-        self._metrics: dict[tuple[str, str], float] = {}
+        self._scores: dict[str, np.ndarray] = {}
 
     def snapshot(self, as_of: str) -> Path:
         """The folder of tables, graph and features as of a moment."""
@@ -76,16 +76,37 @@ class Replay:
         place = self.snapshot(self.world.end)
         return Graph.open(place / "graph"), Features.open(place / "features")
 
-    def metric(self, trained: str, first: str, last: str) -> float:
-        """Average precision of the model trained as of a moment, on the examples of ``[first, last)``."""
-        if (trained, first) not in self._metrics:
+    @cached_property
+    def _judged(self) -> pd.DataFrame:
+        """Examples of the judged periods with their labels as they turned out."""
+        _, rows = self._end
+        first, last = self.world.periods[0], self.world.periods[-1]
+        times = rows.examples["time"].to_numpy(np.int64)
+        inside = (times >= _micros(first)) & (times < _micros(last)) & rows.examples["label"].notna().to_numpy()
+        return rows.examples[inside].reset_index(drop=True)
+
+    def scores(self, trained: str) -> np.ndarray:
+        """Of the model trained as of a moment, of every judged example: float64 ``[n]``."""
+        if trained not in self._scores:
             model, (network, rows) = Model.open(self.model(trained)), self._end
-            times = rows.examples["time"].to_numpy(np.int64)
-            inside = (times >= _micros(first)) & (times < _micros(last)) & rows.examples["label"].notna().to_numpy()
-            examples = rows.examples[inside].reset_index(drop=True)
-            scores = predict.score(model, model.winner, 0, network, rows, examples)
-            self._metrics[trained, first] = float(average_precision_score(examples["label"].astype(bool), scores))
-        return self._metrics[trained, first]
+            self._scores[trained] = predict.score(model, model.winner, 0, network, rows, self._judged)
+        return self._scores[trained]
+
+    def metrics(self, in_force: dict[str, str]) -> dict[str, float]:
+        """Average precision of each period, every example scored by the model in force at its time.
+
+        Args:
+            in_force: from which moment on which model is, oldest first.
+        """
+        times, label = self._judged["time"].to_numpy(np.int64), self._judged["label"].to_numpy(bool)
+        since = np.array([_micros(moment) for moment in in_force])
+        served = np.array([self.scores(model) for model in in_force.values()])
+        score = served[np.searchsorted(since, times, side="right") - 1, np.arange(len(times))]
+        found = {}
+        for first, last in zip(self.world.periods, self.world.periods[1:], strict=False):
+            inside = (times >= _micros(first)) & (times < _micros(last))
+            found[first] = round(float(average_precision_score(label[inside], score[inside])), 4)
+        return found
 
     def decide(self, champion: str, as_of: str) -> dict[str, Any]:
         """The report of stage `drift` as of a moment, with the model in force."""
@@ -103,51 +124,35 @@ class Replay:
 
 
 def strategies(replay: Replay, told: Callable[[str], None]) -> dict[str, dict[str, str]]:
-    """The as-of moment of the model in force in each period, by strategy: `never`, `every`, `policy`."""
+    """From which moment on the model of which moment is in force, by strategy: `never`, `every`, `policy`."""
     world = replay.world
     starts = world.periods[:-1]
-    champion, by_policy = world.first, {}
+    champion = world.first
+    by_policy = {world.first: world.first}
     replay.ship(champion)
     for moment in sorted({*world.checks, *starts[1:]}):
         found = replay.decide(champion, moment)
         states = ", ".join(f"{name} {family['state']}" for name, family in found["families"].items())
         told(f"{world.name} {moment}: {found['decision']} ({states}) {found['policy']['blocked_by']}")
         if found["decision"] == "retrain":
-            champion = moment
+            champion = by_policy[moment] = moment
             replay.ship(champion)
-        by_policy[moment] = champion
-    return {
-        "never": dict.fromkeys(starts, world.first),
-        "every": {start: start for start in starts},
-        "policy": _in_force(by_policy, world),
-    }
-
-
-def _in_force(by_check: dict[str, str], world: World) -> dict[str, str]:
-    """A model trained inside a period counts from the next one on, as `every` does: no period is cut."""
-    return {start: by_check.get(start, world.first) for start in world.periods[:-1]}
+    return {"never": {world.first: world.first}, "every": {start: start for start in starts}, "policy": by_policy}
 
 
 def run(replay: Replay, told: Callable[[str], None]) -> dict[str, Any]:
     """Metrics by period and number of retrainings of each strategy, and the policy's share of both."""
-    world = replay.world
-    spans = list(zip(world.periods, world.periods[1:], strict=False))
     found: dict[str, Any] = {}
-    for name, models in strategies(replay, told).items():
-        reached = {first: round(replay.metric(models[first], first, last), 4) for first, last in spans}
-        found[name] = {
-            "mean": round(float(np.mean(list(reached.values()))), 4),
-            "retrainings": len(set(models.values())) - 1,
-            "metric": reached,
-        }
+    for name, in_force in strategies(replay, told).items():
+        reached = replay.metrics(in_force)
+        mean = round(float(np.mean(list(reached.values()))), 4)
+        found[name] = {"mean": mean, "retrainings": len(in_force) - 1, "metric": reached}
     gain = found["every"]["mean"] - found["never"]["mean"]
     share = (found["policy"]["mean"] - found["never"]["mean"]) / gain if gain > 0 else None
-    decided = [line for line in drift.record.Record(replay.folder / "history").checks() if line["answer"] == "retrain"]
-    found["policy"]["retrainings"] = len(decided)  # one after the last period's beginning costs too
     return {
         **found,
         "share_of_gain": None if share is None else round(share, 3),
-        "share_of_retrains": round(len(decided) / found["every"]["retrainings"], 3),
+        "share_of_retrains": round(found["policy"]["retrainings"] / found["every"]["retrainings"], 3),
     }
 
 

@@ -11,9 +11,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("GRAPHMILL_QUIET", "1")
 os.environ["WANDB_MODE"] = "disabled"  # no test tracks its stages but those of tracking
 
-from tests import tiny  # noqa: E402 - the variables count from the first import on
+from graphmill import artifact  # noqa: E402
+from tests import drift_schemas, tiny  # noqa: E402 - the variables count from the first import on
 
 SHARED = Path(os.environ.get("GRAPHMILL_EXAMPLE_DATA", Path(__file__).parent.parent.parent / "shared" / "data"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def published_forms():
+    """Profiles and reports that are written have the form that is published."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(artifact, "_seal", drift_schemas.sealing)
+        yield
 
 
 @pytest.fixture(scope="session")

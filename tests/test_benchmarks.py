@@ -69,8 +69,8 @@ def test_the_guards_end_in_json():
 def test_drift_found_and_not_found_end_in_json():
     """The whole of it takes many minutes: one world without drift and one with."""
     quiet, loud = (drift_features.NULL["10,000 rows, natural 0.01"], drift_features.DRIFT["0.2 in 1 of 50"])
-    false = drift_features._summary(quiet[0], 6, quiet[1], drift=False)
-    found = drift_features._summary(loud[0], 6, loud[1], drift=True)
+    false = drift_features.summary(quiet[0], 6, quiet[1], drift=False)
+    found = drift_features.summary(loud[0], 6, loud[1], drift=True)
     assert false["rate"] < 0.15 and false["KS and Holm"] > 0.8, "rows are not what varies"
     assert found["rate"] > 0.8 and found["share"] == 0 and found["named"] == 1
 

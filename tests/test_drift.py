@@ -258,7 +258,10 @@ def test_a_broken_feed_calls_somebody_and_trains_nothing(
 def test_times_ahead_of_the_snapshot_are_a_broken_feed(home: Path) -> None:
     network, rows = Graph.open(home / "graph"), Features.open(home / "features")
     source = Source(network, rows, rows.examples)
-    source.times["payment"] = np.append(source.times["payment"][:-1], network.as_of + 1)
+    before = source.times["payment"][:-1]
+    source.times["payment"] = np.append(before, network.as_of)
+    assert not integrity.check(source, {}, [], profile.read(home / "model").reference), "ingest lets that moment in"
+    source.times["payment"] = np.append(before, network.as_of + 1)
     found = integrity.check(source, {}, [], profile.read(home / "model").reference)
     assert [(item["rule"], item["where"]) for item in found] == [("time in the future", "node payment")]
 
@@ -282,11 +285,17 @@ def test_the_same_input_gives_the_same_bytes(home: Path, tmp_path: Path) -> None
     for name in ("one", "two"):
         drift.run(home / "model", tmp_path / "graph", tmp_path / "features", tmp_path / name, Params())
         files.append(
-            [(tmp_path / name / file).read_bytes() for file in ("drift_report.json", "report.html", "profile.json")]
+            [
+                (tmp_path / name / file).read_bytes()
+                for file in ("drift_report.json", "report.html", "profile.json", "metrics.prom")
+            ]
         )
     assert files[0] == files[1]
     page = files[0][1].decode()
     assert "http" not in page and "src=" not in page, "the page loads nothing"
+    told, kept = files[0][3].decode(), (tmp_path / "drift_history" / "metrics.prom").read_text()
+    added = sorted({line.split("{")[0] for line in kept.splitlines() if line not in told and line[0] != "#"})
+    assert added == [f"graphmill_drift_last_{what}_timestamp_seconds" for what in ("check", "success")]
 
 
 def test_a_past_period_that_overlaps_is_no_past(home: Path, tmp_path: Path) -> None:

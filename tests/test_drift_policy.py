@@ -215,6 +215,18 @@ def test_lengths_of_time_fit_the_data() -> None:
         Policy.parse({"alarms": 4}, "drift.policy")
 
 
+def test_a_training_for_another_reason_answers_no_alarm_that_waits() -> None:
+    growing = replace(RULES, volume=0.2)
+    days = [
+        check(day, alarm=["feature"] * (day > 1), learns_until=(day - 5) * DAY, new_labels=1_100 if day == 3 else 900)
+        for day in range(20)
+    ]
+    found = run(days, growing)
+    told = {day: decision for day, decision in enumerate(found) if decision.answer == "retrain"}
+    assert list(told) == [3, 10], "by volume, and when the cool-down is over and something of the alarm is learned"
+    assert (told[3].families, told[10].families) == ((), ("feature",))
+
+
 def test_checks_of_the_same_data_are_one() -> None:
     weekly = replace(RULES, period=7 * DAY, cooldown=DAY)
     days = [check(day, alarm=["feature"]) for day in range(9)]

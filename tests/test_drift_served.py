@@ -70,7 +70,7 @@ def test_tables_of_labels_and_broken_files_are_told_in_the_report(tmp_path, tiny
     audit.to_csv(tmp_path / "audit.csv", index=False)
     pd.DataFrame({"key": keys[20:], "label": True, "label_source": "review"}).to_parquet(tmp_path / "reviewed.parquet")
     (tmp_path / "broken.parquet").write_bytes(b"PAR1")
-    params = drift.Params(labels=str(tmp_path))
+    params = drift.Params(labels=str(tmp_path), home=str(tmp_path / "home"))
     drift.run(root / "model", root / "graph", root / "features", tmp_path / "report", params)
     found = json.loads((tmp_path / "report" / "drift_report.json").read_text())
     block = json.loads((tmp_path / "report" / "profile.json").read_text())["performance"]
@@ -78,7 +78,7 @@ def test_tables_of_labels_and_broken_files_are_told_in_the_report(tmp_path, tiny
     assert (block["audit"]["state"], block["audit"]["labels"]) == ("insufficient_labels", 0)
     assert len(found["notes"]) == 1 and "broken.parquet" in found["notes"][0]
     assert found["families"]["performance"]["state"] == "insufficient_labels" and found["state"] != "ok"
-    params = drift.Params(labels=str(tmp_path / "none.csv"))
+    params = drift.Params(labels=str(tmp_path / "none.csv"), home=str(tmp_path / "home"))
     drift.run(root / "model", root / "graph", root / "features", tmp_path / "other", params)
     found = json.loads((tmp_path / "other" / "drift_report.json").read_text())
     assert found["families"]["performance"]["state"] == found["state"] == "error"

@@ -457,6 +457,18 @@ def steady(step: float) -> str:
     return f"0+{step}x{STEPS}"
 
 
+def checked(values: str = f"1x{STEPS}") -> dict[str, str]:
+    """A drift check's metric, as a gateway in another namespace tells it."""
+    return {
+        "series": 'graphmill_drift_last_check_timestamp_seconds{namespace="watch", service="fraud"}',
+        "values": values,
+    }
+
+
+def succeeded(moment: float) -> dict[str, str]:
+    return series("graphmill_drift_last_success_timestamp_seconds", f"{moment}x{STEPS}")
+
+
 V1 = ', protocol="v1"'
 BUCKETS = ((0.1, 50), (0.25, 97), (1.0, 100))
 FIRES: list[tuple[str, list[dict[str, str]], bool]] = [
@@ -480,6 +492,24 @@ FIRES: list[tuple[str, list[dict[str, str]], bool]] = [
     ("GraphmillRolloutStuck", [series("graphmill_model", f"1x{STEPS}", name, f', model="{name}"') for name in "ab"],
      True),
     ("GraphmillRolloutStuck", [series("graphmill_model", f"1x{STEPS}", name, ', model="m"') for name in "ab"], False),
+    ("GraphmillDriftAbsent", [series("graphmill_ready", f"1x{STEPS}")], True),
+    ("GraphmillDriftAbsent", [series("graphmill_ready", f"1x{STEPS}"), checked()], False),
+    ("GraphmillDriftAbsent", [series("graphmill_ready", f"1x{STEPS}"), checked("1x60")], False),
+    ("GraphmillDriftStale", [checked(), succeeded(0), series("graphmill_drift_period_seconds", f"3600x{STEPS}")], True),
+    ("GraphmillDriftStale", [checked(), succeeded(0), series("graphmill_drift_period_seconds", f"86400x{STEPS}")],
+     False),
+    ("GraphmillDriftStale", [checked(), succeeded(0)], False),
+    ("GraphmillDriftStale", [checked(), succeeded(-8 * 86_400)], False),
+    ("GraphmillDriftStale", [checked(), succeeded(-15 * 86_400)], True),
+    ("GraphmillDriftPage", [series("graphmill_drift_decision", f"1x{STEPS}", more=', decision="page"')], True),
+    ("GraphmillDriftPage", [series("graphmill_drift_decision", f"1x{STEPS}", more=', decision="retrain"')], False),
+    ("GraphmillDriftAlarm", [series("graphmill_drift_state", f"1x{STEPS}", more=', state="alarm"')], True),
+    ("GraphmillDriftAlarm", [series("graphmill_drift_state", f"1x{STEPS}", more=', state="warn"'),
+     series("graphmill_drift_state", f"0x{STEPS}", more=', state="alarm"')], False),
+    ("GraphmillDriftLabels", [series("graphmill_drift_decision", f"1x{STEPS}", more=', decision="request_labels"')],
+     True),
+    ("GraphmillDriftLabels", [series("graphmill_drift_decision", f"0x{STEPS}", more=', decision="request_labels"')],
+     False),
 ]  # fmt: skip
 
 

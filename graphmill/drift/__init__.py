@@ -13,6 +13,7 @@ from graphmill.drift import (
     history,
     integrity,
     judged,
+    metrics,
     periods,
     policy,
     predictions,
@@ -66,13 +67,16 @@ def run(model: str | Path, graph: str | Path, features: str | Path, drift_report
     inputs = {"model": judge.artifact, "graph": now.artifact, "features": rows.artifact}
     found |= _decided(found, source, past, inputs, params)
     found["words"] = report.words(found)
+    lines = _up_to(record.Record(Path(params.home)).lines(), found["policy"]["check"])
+    check = metrics.Check(found, newest, past, params.service, lines)
     with artifact.write(drift_report, "drift_report") as draft:
         draft.manifest |= found
         (draft.folder / "profile.json").write_text(profile.compact(newest), encoding="utf-8")
-        page = report.render(found, newest, past, params)
-        (draft.folder / "report.html").write_text(page, encoding="utf-8")
+        (draft.folder / "report.html").write_text(report.render(found, newest, past, params, lines), encoding="utf-8")
+        (draft.folder / metrics.FILE).write_text(metrics.exposition(check), encoding="utf-8")
         draft.lineage = lineage.record("drift", {"drift": params.canonical()}, inputs)
     history.record(checks, past.reference, newest, found["state"])
+    metrics.publish(check, params)
     say(f"drift: {found['state']}, {found['decision']}; {found['words']}{_because(found)}")
     return str(found["decision"])
 
@@ -183,6 +187,11 @@ def _decided(
     decision = home.add(name, facts, check, rules, standing.standing(settled.registry, checks))
     told = {**decision.canonical(), "check": name, "digest": facts["policy"]}
     return {"decision": decision.answer, "policy": told}
+
+
+def _up_to(lines: list[record.Line], check: str) -> list[record.Line]:
+    """Up to a check: made again later, its report says what it said."""
+    return lines[: 1 + next(place for place, line in enumerate(lines) if line.get("id") == check)]
 
 
 def _because(found: dict[str, Any]) -> str:

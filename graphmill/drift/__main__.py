@@ -77,6 +77,20 @@ def audit_sample(given: argparse.Namespace) -> int:
     return 0
 
 
+def evidently_page(given: argparse.Namespace) -> int:
+    """Write Evidently's page on two snapshots of a node type; needs the extra `evidently`."""
+    from graphmill.drift import evidently
+
+    ends = (given.reference_period, given.current_period)
+    reference, current = (
+        evidently.Snapshot(folder, tuple(period) if period else None)
+        for folder, period in zip((given.reference, given.current), ends, strict=True)
+    )
+    count = evidently.write(reference, current, given.node, given.output, given.rows)
+    print(f"evidently: {count} columns compared in {given.output}")
+    return 0
+
+
 def _same(changed: int) -> str:
     return f"{changed} otherwise" if changed else "all the same"
 
@@ -130,7 +144,20 @@ def _parser() -> argparse.ArgumentParser:
     drawn.add_argument(
         "--output", type=Path, required=True, help="CSV or Parquet file to write; never one that is there"
     )
+    _add_evidently(verbs)
     return parser
+
+
+def _add_evidently(verbs: Any) -> None:
+    page = verbs.add_parser("evidently", help=evidently_page.__doc__, description=evidently_page.__doc__)
+    page.set_defaults(command=evidently_page)
+    for name in ("reference", "current"):
+        page.add_argument(f"--{name}", type=Path, required=True, help="folder of stage features")
+        page.add_argument(f"--{name}-period", nargs=2, metavar=("START", "END"),
+                          help="only rows of this time; the graph stands beside the features")  # fmt: skip
+    page.add_argument("--node", help="node type (the first that has columns)")
+    page.add_argument("--rows", type=int, default=50_000, help="at most so many of each snapshot (50000)")
+    page.add_argument("--output", type=Path, required=True, help="HTML file to write")
 
 
 if __name__ == "__main__":

@@ -81,8 +81,9 @@ class Decision:
 
     @property
     def families(self) -> tuple[str, ...]:
-        """Families whose alarm a retraining answers."""
-        return tuple(item.family for item in self.triggers if item.family and self.answer == "retrain")
+        """Families whose alarm a retraining answers; one that was held back by itself waits for another."""
+        asked = (item.family for item in self.triggers if item.family and not item.blocks)
+        return tuple(asked) if self.answer == "retrain" else ()
 
     @property
     def blocked_by(self) -> list[str]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from graphmill.clock import ALWAYS, text
+from graphmill.clock import text
 from graphmill.drift import features
 from graphmill.drift.profile import Profile, Reference
 from graphmill.drift.source import Source
@@ -53,7 +53,7 @@ def _vanished(source: Source, reference: Reference) -> list[Finding]:
 
 
 def _future(source: Source) -> list[Finding]:
-    """Nothing in a snapshot may be later than its moment."""
+    """Nothing in a snapshot may be later than its moment; what happens at that very moment ingest lets in."""
     as_of = source.graph.as_of
     moments = {f"node {node}": times for node, times in source.times.items()}
     for relation in source.relations:
@@ -61,10 +61,10 @@ def _future(source: Source) -> list[Finding]:
         moments[f"relation {relation.name}"] = np.empty(0, np.int64) if time is None else np.asarray(time)
     found = []
     for name, times in moments.items():
-        late = int(np.sum((times >= as_of) & (times != ALWAYS)))
+        late = int(np.sum(times > as_of))
         if late:
             latest = text(int(times.max()), source.graph.clock)
-            what = f"{late:,} times at or after the as-of moment {text(as_of, source.graph.clock)}, up to {latest}"
+            what = f"{late:,} times after the as-of moment {text(as_of, source.graph.clock)}, up to {latest}"
             found.append(_finding("time in the future", name, what))
     return found
 

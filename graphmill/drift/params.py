@@ -86,6 +86,10 @@ class Params(Section):
     """Folder of what drift remembers from check to check, relative to where the stage runs: `checks/`, the profile and
     verdict of each period, which the next ones are compared with, and `decisions.jsonl`. It must outlive the run: under
     DVC, or on a claim."""
+    service: str = Field("graphmill", min_length=1)
+    """Name of the model in the metrics of a check, label `service`: that under which it is served, `deploy.name`."""
+    pushgateway: str | None = None
+    """URL of a Prometheus pushgateway, which every check's metrics are pushed to."""
     policy: Policy = Policy()
     """When a model is trained again, and what holds that back."""
 

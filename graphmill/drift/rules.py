@@ -1,7 +1,7 @@
 """Section `drift.policy` of params.yaml, and the same with its lengths of time as numbers."""
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -34,8 +34,9 @@ class Policy(Section):
     """An alarm waits until a new training would learn from labelled examples of after it came; off, it does not."""
     schedule: Duration | None = None
     """Train again when the last training is so long ago, drift or not; never by default."""
-    volume: float | None = Field(None, gt=0)
-    """Train again when the examples to train on have grown by so large a share, drift or not; never by default."""
+    volume: Annotated[float, Field(gt=0)] | Literal["never"] = 0.25
+    """Train again when the examples to train on have grown by so large a share, drift or not; `never` waits for drift.
+    Where data grow, most of what retraining gains is gained so."""
     cooldown: Duration | None = None
     """Time between two retrainings; one period by default."""
     most: int = Field(4, ge=1)
@@ -113,6 +114,7 @@ class Rules:
             "period": max(period, 1),
             "alarms": policy.alarms or alarms,
             "checks": policy.checks or checks,
+            "volume": None if policy.volume == "never" else policy.volume,
             "unit": unit,
         }
         own_words = {name for name in cls.__annotations__ if name not in (*lengths, *settled)}

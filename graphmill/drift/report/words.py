@@ -1,24 +1,23 @@
-"""The report for people: the verdict in words first, then what it rests on. One page, no network, no time of day."""
+"""What a report says in words: the verdict, what held a retraining back, what to do next, how it was judged."""
 
-from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment
-
-from graphmill.drift import charts, plots
-from graphmill.drift.measures import histograms, measures
+from graphmill.drift import charts
 from graphmill.drift.params import Params
-from graphmill.drift.profile import Past, Profile
 
-PAGE = Path(__file__).with_name("page.html")
-WORST = 40
-MOST_STRUCTURE = 120
 HEADLINES = {
     "page": "Somebody has to look: this cannot be trusted",
     "retrain": "A new model is due",
     "request_labels": "Only labels can tell: label some of the newest predictions",
     "watch": "Worth watching",
     "ok": "Nothing changed that matters",
+}
+NEXT = {
+    "page": "Mend what is named here, or acknowledge it; nothing is retrained before.",
+    "retrain": "A challenger is trained; whether it ships, its comparison with the champion decides.",
+    "request_labels": "Draw a random sample with python -m graphmill.drift audit-sample, and have it labelled.",
+    "watch": "Nothing to do yet. The next check says whether it lasts.",
+    "ok": "",
 }
 SAID = {
     "new column": "not known to the model",
@@ -30,8 +29,6 @@ SAID = {
 }
 
 Report = dict[str, Any]
-Histograms = dict[tuple[str, str], list[int]]
-Series = dict[tuple[str, str, str], list[float]]
 
 
 def words(report: Report) -> str:
@@ -55,6 +52,13 @@ def words(report: Report) -> str:
     return "No item moved beyond what the past periods did by themselves."
 
 
+def headline(report: Report) -> str:
+    """The decision as a sentence."""
+    if report["decision"] == "watch" and report["state"] == "cold_start":
+        return "Too early to say"
+    return HEADLINES[report["decision"]]
+
+
 def change(item: dict[str, Any]) -> str:
     """The size of a change in words."""
     if item["statistic"] in SAID:
@@ -73,32 +77,6 @@ def change(item: dict[str, Any]) -> str:
     return f"{100 * effect:+.0f} %"
 
 
-def render(report: Report, newest: Profile, past: Past, params: Params) -> str:
-    """The HTML page of a report."""
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["number"] = number
-    series = _series(past, params)
-    then = _pooled(past)
-    now: Histograms = {(item.family, item.name): item.counts for item in histograms(newest)}
-    rows = [_row(item, series, then, now) for item in report["items"]]
-    worst = [row for row in rows if row["item"]["effect"] is not None or row["item"]["state"] != "ok"][:WORST]
-    structure = [row for row in rows if row["item"]["family"] == "structure"][:MOST_STRUCTURE]
-    scores = ("prediction", "score")
-    headline = HEADLINES[report["decision"]]
-    if report["decision"] == "watch" and report["state"] == "cold_start":
-        headline = "Too early to say"
-    return environment.from_string(PAGE.read_text(encoding="utf-8")).render(
-        report=report,
-        headline=headline,
-        caution=_caution(report, params),
-        worst=worst,
-        hidden=max(0, len(rows) - len(worst)),
-        structure=structure,
-        scores=plots.histogram(then.get(scores), now.get(scores), 600, 140) if scores in now else None,
-        method=_method(params, report["alpha"]),
-    )
-
-
 def number(value: float | None) -> str:
     """A number with four significant digits; a dash for none."""
     if value is None:
@@ -106,7 +84,13 @@ def number(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
 
 
-def _caution(report: Report, params: Params) -> str:
+def percent(value: float | None) -> str:
+    """A share; a dash for none."""
+    return "–" if value is None else f"{100 * value:.3g} %"
+
+
+def caution(report: Report, params: Params) -> str:
+    """Which families are judged by sizes alone; empty when none is."""
     young = [name for name, family in report["families"].items() if family["cold_start"]]
     if not young:
         return ""
@@ -116,7 +100,8 @@ def _caution(report: Report, params: Params) -> str:
     )
 
 
-def _method(params: Params, alpha: float) -> str:
+def method(params: Params, alpha: float) -> str:
+    """How the charts decide, and how sizes do."""
     deviation, rate, structure = params.deviation, params.rate, params.structure
 
     def sizes(name: str, alarm: str) -> str:
@@ -141,37 +126,3 @@ def _method(params: Params, alpha: float) -> str:
         f"the past periods' own spread, and of {sizes('notable', 'large')}. "
         f"With fewer their spread is not known, and only {sizes('large', 'gross')} count."
     )
-
-
-def _series(past: Past, params: Params) -> Series:
-    """Values of every statistic over the past periods."""
-    found: Series = {}
-    for profile in past.history:
-        for measure in measures(profile, past.reference, params.label_share, params.positives):
-            found.setdefault(measure.key, []).append(measure.value)
-    return found
-
-
-def _pooled(past: Past) -> Histograms:
-    found: Histograms = {}
-    for profile in past.history:
-        for item in histograms(profile):
-            known = found.get((item.family, item.name), [0] * len(item.counts))
-            found[item.family, item.name] = [a + b for a, b in zip(known, item.counts, strict=True)]
-    return found
-
-
-def _row(
-    item: dict[str, Any],
-    series: Series,
-    then: Histograms,
-    now: Histograms,
-) -> dict[str, Any]:
-    key = (item["family"], item["name"])
-    values = series.get((*key, item["statistic"]), [])
-    return {
-        "item": item,
-        "change": change(item),
-        "line": plots.line(values, item["value"]),
-        "histogram": plots.histogram(then.get(key), now.get(key)) if item["family"] != "structure" else "",
-    }
