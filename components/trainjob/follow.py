@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -72,31 +73,39 @@ def _make(door: Door, job: Object) -> None:
 
 def _wait(door: Door, name: str, restarts: int) -> None:
     failures: dict[tuple[str, int], Failure] = {}
-    heard, before = time.monotonic(), ""
-    clear = heard
-    while True:
-        try:
-            found, pods = door.get(name), door.pods(name)
-            heard = now = time.monotonic()
-        except Absent:
-            raise UserError(f"train: TrainJob {name} was deleted by somebody; the stage can be tried again") from None
-        except Unreachable as error:
-            if time.monotonic() - heard > PATIENCE:
-                raise UserError(f"train: no word of TrainJob {name} for {PATIENCE:.0f} seconds: {error}") from error
-            time.sleep(INTERVAL)
-            continue
+    before, clear = "", time.monotonic()
+    for found, pods in _looks(door, name):
         if (state := _state(found, pods)) != before:
             say(f"train: {state}")
             before = state
         _note(door, pods, failures)
         if _true(found, "Complete"):
             return _last_line(door, pods)
-        ended = _true(found, "Failed")
+        ended, now = _true(found, "Failed"), time.monotonic()
         failed = max((failure.round for failure in failures.values()), default=0)
         if not (ended or failed > restarts):
             clear = now
         elif now - clear > GRACE or any(item.round == failed and LOST not in item.log for item in failures.values()):
             raise UserError(_told(name, ended, failures))
+
+
+def _looks(door: Door, name: str) -> Iterator[tuple[Object, list[Any]]]:
+    """The job and its pods, again and again.
+
+    Raises:
+        UserError: when the job is gone, or nothing is heard for long.
+    """
+    heard = time.monotonic()
+    while True:
+        try:
+            found = door.get(name), door.pods(name)
+            heard = time.monotonic()
+            yield found
+        except Absent:
+            raise UserError(f"train: TrainJob {name} was deleted by somebody; the stage can be tried again") from None
+        except Unreachable as error:
+            if time.monotonic() - heard > PATIENCE:
+                raise UserError(f"train: no word of TrainJob {name} for {PATIENCE:.0f} seconds: {error}") from error
         time.sleep(INTERVAL)
 
 
