@@ -14,7 +14,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .DEFAULT_GOAL := help
 .PHONY: help install install-test data repro test lint types contracts unit compile examples golden reference serve rollout wandb-sync benchmark manifests images image-proof locks clean \
 	workflows services retrain-local drift-local report comment guard intact remote fetch upload submit outputs push \
-	propose-data propose-lock answer-drift publish-images image-reference kubeconfig promote wheel release
+	propose-data propose-lock answer-drift publish-images image-reference kubeconfig promote doctor kind kind-down wheel release
 
 help: ## List every verb with one line each
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -156,6 +156,15 @@ kubeconfig: install ## Write the way into the cluster KUBE_CLUSTER, or of the se
 
 promote: install ## Judge the model beside the champion of STAGE, apply its release there and follow the rollout
 	python -m automation promote
+
+doctor: install ## Say what the cluster of the kubeconfig has of all that is needed, and what is missing (ARGS=--context=NAME)
+	python -m automation doctor $(ARGS)
+
+kind: install ## Make a cluster on this machine, with Docker: Kubeflow Pipelines, KServe, an object store, Prometheus
+	sh kind/up.sh
+
+kind-down: ## Remove the cluster that `make kind` made
+	sh kind/down.sh
 
 wheel: install ## Write the wheel into compiled/
 	python -m pip wheel --quiet --no-deps --wheel-dir compiled .

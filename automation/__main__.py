@@ -10,18 +10,18 @@ from typing import Any
 
 from graphmill.errors import UserError
 
-Work = Callable[[Any, Mapping[str, str]], None]
+Work = Callable[[Any, Mapping[str, str]], int | None]
 
 
 def main(arguments: Sequence[str] | None = None, variables: Mapping[str, str] = os.environ) -> int:
-    """Run one verb; the exit status is 0, 1 when a guard or a run says no, 2 for a mistake."""
+    """Run one verb; the exit status is 0, 1 when a guard, a run or the doctor says no, 2 for a mistake."""
     given = _parser().parse_args(arguments)
     try:
-        given.work(given, variables)
+        status: int | None = given.work(given, variables)
     except UserError as error:
         print(f"{given.verb}: {error}", file=sys.stderr)
         return 1 if given.verb in ("guard", "intact", "submit", "answer", "promote") else 2
-    return 0
+    return status or 0
 
 
 def _from(module: str) -> Any:
@@ -134,6 +134,18 @@ def kubeconfig(given: argparse.Namespace, variables: Mapping[str, str]) -> None:
     _from("kubeconfig").write(variables)
 
 
+def doctor(given: argparse.Namespace, variables: Mapping[str, str]) -> int:
+    """Say what a cluster has of all that training, serving and a rollout need; changes nothing."""
+    from automation.doctor import examine, finding, wanted
+    from automation.doctor.door import Door
+
+    asked = wanted.Wanted.here(given.params, variables)
+    door = Door(given.context or asked.rollout.context)
+    found = list(examine(door, asked))
+    finding.show(found, given.json)
+    return int(any(one.state == "missing" for one in found))
+
+
 def release(given: argparse.Namespace, variables: Mapping[str, str]) -> None:
     """Publish the release that TAG names."""
     _from("release").publish(variables.get("TAG", ""), given.files)
@@ -161,6 +173,11 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--engine", default="dvc", help="dvc (recorded) or pipeline (Kubeflow's local runner) (dvc)")
     one.add_argument("--data", type=Path, help="folder of tables instead of data.dvc's; engine pipeline")
     one.add_argument("--root", type=Path, default=Path("."), help="folder for artifacts/ and registry/ (.)")
+    one = _verb(verbs, doctor)
+    one.epilog = "exit status: 0 nothing is missing; 1 something is; 2 the cluster could not be asked, or a mistake"
+    one.add_argument("--params", type=Path, default=Path("params.yaml"), help="parameters (params.yaml)")
+    one.add_argument("--context", help="of the kubeconfig (rollout.context, else the current one)")
+    one.add_argument("--json", action="store_true", help="for programs")
     one = _verb(verbs, release)
     one.add_argument("files", nargs="*", type=Path, help="what is attached")
     for work in (intact, remote, fetch, submit, outputs, push, drift, answer, promote, kubeconfig):

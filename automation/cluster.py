@@ -26,6 +26,7 @@ class Order:
         revision: of the data; empty where the pipeline is told otherwise where they are.
         root: address under which Kubeflow keeps the artifacts; empty for the server's choice.
         timeout: seconds to follow it.
+        commit: whose status tells how the run ended; empty for the one that the image was built from.
     """
 
     pipeline: str
@@ -34,6 +35,7 @@ class Order:
     revision: str = ""
     root: str = ""
     timeout: str = ""
+    commit: str = ""
 
     @classmethod
     def here(cls, variables: Mapping[str, str]) -> "Order":
@@ -53,6 +55,7 @@ class Order:
             variables.get("DATA_REVISION", ""),
             variables.get("KFP_PIPELINE_ROOT", ""),
             variables.get("TIMEOUT", ""),
+            variables.get("GITHUB_SHA", ""),
         )
 
     def command(self) -> list[str]:
@@ -64,7 +67,8 @@ class Order:
             "--timeout": self.timeout,
         }
         given = [f"{name}={value}" for name, value in options.items() if value]
-        return ["submit", *given, *(f"--parameter={one}" for one in self.overrides), "--", self.pipeline]
+        told = (f"revision={self.commit}",) if self.commit else ()  # first: an override of it counts
+        return ["submit", *given, *(f"--parameter={one}" for one in (*told, *self.overrides)), "--", self.pipeline]
 
 
 def overrides(text: str) -> tuple[str, ...]:

@@ -397,10 +397,12 @@ def test_an_order_is_what_the_job_says():
         {
             "PIPELINE": "training", "GITHUB_RUN_ID": "7", "GITHUB_RUN_ATTEMPT": "2", "KFP_PIPELINE_ROOT": "s3://b/r",
             "OVERRIDES": "\n train.epochs=5\n\ndata=s3://b/data\n", "DATA_REVISION": SHA, "TIMEOUT": "60",
+            "GITHUB_SHA": SHA,
         }
     )  # fmt: skip
     assert order.command() == [
         *("submit", "--name=training-7-2", f"--data-revision={SHA}", "--pipeline-root=s3://b/r", "--timeout=60"),
+        f"--parameter=revision={SHA}",
         *("--parameter=train.epochs=5", "--parameter=data=s3://b/data", "--", "training"),
     ]
     assert cluster.Order.here({"PIPELINE": "scoring"}).command() == ["submit", "--", "scoring"]

@@ -132,13 +132,13 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
         return Place(mode, tmp_path / f"rollouts{len(opened)}", world)
 
     clients: dict[str, Any] = {}
-    connected = door._connected
+    connected = door.connected
 
     def once(context: str | None) -> Any:
         key = kube_config.KUBE_CONFIG_DEFAULT_LOCATION
         return clients.setdefault(key, None) or clients.update({key: connected(context)}) or clients[key]
 
-    monkeypatch.setattr(door, "_connected", once)
+    monkeypatch.setattr(door, "connected", once)
     yield make
     for client in clients.values():
         client.close()

@@ -366,6 +366,14 @@ def test_a_pull_request_reaches_nothing_that_trains_or_deploys():
     assert not EFFECTS & {target for name in reached for _, target in workflows[name].targets()}
 
 
+def test_a_run_on_the_cluster_is_compiled_for_images_by_digest():
+    """`make image-reference` leaves GRAPHMILL_IMAGE to the steps behind it; the commit goes along by itself."""
+    steps = [step.get("run", "").split("#")[0].strip() for step in load("run-pipeline").jobs["run"]["steps"]]
+    places = [steps.index(f"make {verb}") for verb in ("image-reference", "upload", "submit")]
+    assert places == sorted(places)
+    assert '>> "$GITHUB_ENV"' in (HOME / "images" / "reference.sh").read_text()
+
+
 def test_the_triggers_are_those_that_are_documented():
     assert set(load("retrain").triggers) == {"schedule", "push", "repository_dispatch", "workflow_dispatch"}
     assert load("retrain").triggers["push"] == {"branches": ["main"], "paths": ["data.dvc", "params.yaml"]}

@@ -1,4 +1,4 @@
-"""``python -m graphmill.deploy``: build the overlays, and say whether a cluster would take them."""
+"""``python -m graphmill.deploy``: build the overlays, say whether a cluster would take them, prepare one for them."""
 
 import argparse
 import shutil
@@ -6,13 +6,20 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from graphmill.artifact import write_text
 from graphmill.deploy import validate
-from graphmill.deploy.release import home, overlays
+from graphmill.deploy.params import Params
+from graphmill.deploy.release import NAME, home, overlays
 from graphmill.errors import UserError
+from graphmill.params import load
 
 KUBECTL = "kubectl"
+BEFORE = ("ServiceAccount", "Role", "RoleBinding", "PersistentVolumeClaim")
+"""Kinds that the first run of a pipeline needs, before there is a release that brings them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,6 +51,29 @@ def build(given: argparse.Namespace) -> int:
 def check(given: argparse.Namespace) -> int:
     """Check what was built already: files, or `-` for standard input."""
     return max(_told(file, sys.stdin.read() if file == "-" else _text(Path(file))) for file in given.files)
+
+
+def prepare(given: argparse.Namespace) -> int:
+    """Print the accounts, rights and claims of a release: the first run needs them before there is one."""
+    wanted = objects(Params.parse(load(given.params)["deploy"], "deploy"))
+    print(yaml.safe_dump_all([item for item in wanted if item["kind"] in BEFORE], sort_keys=False), end="")
+    return 0
+
+
+def objects(params: Params) -> list[dict[str, Any]]:
+    """What the overlay of ``params`` applies, with the service's name, in its namespace; of no version.
+
+    Raises:
+        UserError: when there is no such overlay, or kubectl is not installed.
+    """
+    if not shutil.which(KUBECTL):
+        raise UserError("kubectl is not installed here; it builds the manifests, and applies them")
+    text = rendered(home() / "overlays" / params.overlay).replace(NAME, params.name)
+    found = validate.read(text, params.overlay)
+    for item in found:
+        for placed in (item["metadata"], *item.get("subjects", [])):
+            placed["namespace"] = params.namespace
+    return found
 
 
 def rendered(folder: Path) -> str:
@@ -89,6 +119,9 @@ def _parser() -> argparse.ArgumentParser:
     second = commands.add_parser("validate", help=check.__doc__, description=check.__doc__)
     second.add_argument("files", nargs="+", metavar="FILE", help="YAML, as `kubectl kustomize` writes it")
     second.set_defaults(command=check)
+    third = commands.add_parser("prepare", help=prepare.__doc__, description=prepare.__doc__)
+    third.add_argument("--params", type=Path, default=Path("params.yaml"), help="parameters (params.yaml)")
+    third.set_defaults(command=prepare)
     return parser
 
 

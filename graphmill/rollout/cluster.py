@@ -54,7 +54,7 @@ class Cluster:
 
     def __init__(self, name: str, namespace: str, context: str | None = None) -> None:
         self.name, self.namespace = name, namespace
-        self._client = _connected(context)
+        self._client = connected(context)
 
     def service(self) -> Object:
         """The InferenceService.
@@ -223,7 +223,15 @@ class _Conflict(UserError):
     """The object was written since it was read."""
 
 
-def _connected(context: str | None) -> Any:
+def connected(context: str | None) -> Any:
+    """The client of a cluster: the one that this runs in, else the kubeconfig's.
+
+    Args:
+        context: of the kubeconfig; then not the cluster that this runs in. None for the kubeconfig's current one.
+
+    Raises:
+        UserError: when there is no way to a cluster.
+    """
     try:
         from kubernetes import client, config
     except ImportError:

@@ -72,7 +72,7 @@ def _what() -> argparse.ArgumentParser:
     parser.add_argument("--data-revision", metavar="REVISION", help="read the data as of this git revision")
     parser.add_argument("--version", help="one that was uploaded before, instead of this checkout's")
     parser.add_argument("--experiment", default=EXPERIMENT, help=f"group of the run ({EXPERIMENT})")
-    parser.add_argument("--service-account", help="of the pods (the server's choice)")
+    parser.add_argument("--service-account", help="of the pods (cluster.service_account, else the server's)")
     parser.add_argument("--pipeline-root", help="address for the artifacts (the server's choice)")
     return parser
 

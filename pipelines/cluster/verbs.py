@@ -123,7 +123,9 @@ def _follow(cluster: Cluster, run_id: str, titles: dict[str, str], given: argpar
 
 
 def _place(given: argparse.Namespace) -> submits.Place:
-    return submits.Place(given.experiment, given.service_account, given.pipeline_root)
+    from pipelines.placement import CLUSTER  # reads params.yaml
+
+    return submits.Place(given.experiment, given.service_account or CLUSTER.service_account, given.pipeline_root)
 
 
 def _warn(compiled: source.Source) -> None:
