@@ -11,10 +11,12 @@ from kfp.dsl import pipeline_context
 
 import components as stages
 from components.image import PINNED
+from components.trainjob import VARIABLE
 from graphmill import shared
 from graphmill.deploy import Params as Deploy
 from graphmill.deploy import publish
 from graphmill.errors import UserError
+from pipelines import trainjob
 from pipelines.defaults import PARAMS, given
 from pipelines.platform import Cluster, Place
 
@@ -95,6 +97,8 @@ def place(task: dsl.PipelineTask, name: str) -> None:
         kubernetes.mount_pvc(task, claim, path)
         for variable, value in VARIABLES.get(path, {}).items():
             task.set_env_variable(variable, value)
+    if name == "train":
+        _together(task, found)
 
 
 def mounts(name: str) -> dict[str, str]:
@@ -118,6 +122,14 @@ def check() -> None:
         raise UserError(f"{told}; name a claim, or give a registry wandb://ENTITY/PROJECT/COLLECTION")
     if Path(DEPLOY.home).is_absolute():
         raise UserError(f"deploy.home: {DEPLOY.home!r} is no folder of a claim; on a cluster give a relative one")
+
+
+def _together(task: dsl.PipelineTask, found: Place) -> None:
+    """What several processes need: the job that they are where they are on several machines, else room to talk."""
+    if CLUSTER.distributed.nodes > 1:
+        task.set_env_variable(VARIABLE, trainjob.template(CLUSTER, SHARED))
+    elif found.accelerator and found.accelerator_count > 1:  # NCCL's; a container's own 64 MiB are too few
+        kubernetes.empty_dir_mount(task, "memory", "/dev/shm", medium="Memory")
 
 
 def _resources(task: dsl.PipelineTask, found: Place) -> None:

@@ -50,8 +50,14 @@ class Toleration(Section):
             raise ValueError("key: is missing; operator Exists does without")
         return self
 
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """The taint as Kubernetes words it."""
+        words = {"seconds": "tolerationSeconds"}
+        return {words.get(name, name): value for name, value in self.canonical().items() if value is not None}
 
-class Place(Section):
+
+class Node(Section):
     """What a pod asks for and where it may run."""
 
     cpu_request: Cpu | None = None
@@ -70,6 +76,11 @@ class Place(Section):
     """Labels that the node must have."""
     tolerations: tuple[Toleration, ...] = ()
     """Taints that the node may have."""
+
+
+class Place(Node):
+    """What a step's pod asks for, where it may run, and how often it is tried."""
+
     retries: int | None = Field(default=None, ge=0, le=10)
     """How often it is tried again after a failure. Unless given 2 for `ingest`, `champion`, `deploy` and `publish`,
     which ask what is outside, 0 for the others: Kubeflow cannot tell an outage from a mistake of yours."""
@@ -105,6 +116,29 @@ class Claims(Section):
     """Large artifacts (tables, graph, features, predictions) go here; empty: to the object store, as all others do."""
 
 
+class Distributed(Section):
+    """Training on several machines, as a TrainJob of Kubeflow Trainer 2.2 or newer."""
+
+    nodes: int = Field(default=1, ge=1, le=1000)
+    """Machines that train together, each with `train.processes`; with 1 the stage trains in its own pod. More need
+    `claims.shared`, on a volume that all of them mount."""
+    node: Node = Node()
+    """What each of them gets beside or instead of `every`. Stage `train` itself then only waits."""
+    runtime: Name = "torch-distributed"
+    """The training runtime, which has the policy `torch`."""
+    runtime_kind: Literal["ClusterTrainingRuntime", "TrainingRuntime"] = "ClusterTrainingRuntime"
+    """Whether the whole cluster has it, or the namespace of the runs."""
+    image: str = ""
+    """What they run; the image of the stage unless given."""
+    restarts: int = Field(default=0, ge=0)
+    """How often machines may fail before the stage does; what begins anew resumes at the last epoch. The runtime's own
+    limits hold too."""
+    deadline: int | None = Field(default=None, ge=1)
+    """Seconds after which the job is ended, trained or not."""
+    labels: dict[str, str] = {}
+    """Labels of the job, such as `kueue.x-k8s.io/queue-name`."""
+
+
 class Cluster(Section):
     """Section `cluster`."""
 
@@ -116,12 +150,26 @@ class Cluster(Section):
     """Keys and tokens, from Secrets that are there: never a parameter, which everybody sees in the run's form."""
     claims: Claims = Claims()
     """Which volumes are mounted."""
+    distributed: Distributed = Distributed()
+    """Training on several machines."""
     service_account: Name | None = None
     """Account that runs are submitted with, `NAME-pipeline` of the manifests; Kubeflow's own unless given."""
     image_pull_secrets: tuple[Name, ...] = ()
     """Secrets with which the image is pulled."""
     report: Report = Report()
     """Who is told how a run ended."""
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        if self.distributed.nodes > 1 and not self.claims.shared:
+            raise ValueError("distributed.nodes: several machines need a volume that all of them mount: claims.shared")
+        return self
+
+    @property
+    def node(self) -> Node:
+        """What each machine of a distributed training gets."""
+        every = self.every.model_dump(exclude_unset=True, include=set(Node.model_fields))
+        return Node.parse(every | self.distributed.node.model_dump(exclude_unset=True), "cluster.distributed.node")
 
     def place(self, stage: str) -> Place:
         """What ``stage`` gets: its own fields, and those of `every` that it leaves out."""

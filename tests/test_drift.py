@@ -588,6 +588,19 @@ def test_certain_but_tiny_changes_are_never_told() -> None:
     assert all(state == "ok" for state, _ in simulate(20, 20, 0.0, shift, 8))
 
 
+def test_one_node_of_a_few_is_no_news() -> None:
+    def shape(idle: int, nodes: int) -> dict[str, Any]:
+        values = {"timed": True, "isolated_share": idle / nodes, "nodes": nodes, "edges": 5 * nodes}
+        return {"structure": {"a.b.c to c": values}}
+
+    def states(idle: int, nodes: int) -> set[str]:
+        items = compare.items(shape(idle, nodes), Past({}, [shape(0, nodes)] * 20), Params())
+        return {item.state for item in items if item.statistic == "isolated share"}
+
+    assert states(1, 20) == {"ok"} and states(8, 20) == {"alarm"}
+    assert states(1_000, 20_000) == {"alarm"}, "the same share of many"
+
+
 def test_a_trifle_of_a_share_is_never_told_however_large_beside_nothing() -> None:
     def shape(share: float) -> dict[str, Any]:
         return {"structure": {"a.b.c to c": {"timed": True, "new_share": share}}}

@@ -428,6 +428,7 @@ def test_tables_of_labels_that_cannot_be_read_are_told(tmp_path: Any) -> None:
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 no")
     found = labels.read(tmp_path, "step")
     assert len(found.rows) == 1 and len(found.notes) == 1 and found.notes[0].startswith("broken.parquet")
+    assert found.unreadable == ["broken.parquet"]
     with pytest.raises(UserError, match="broken.parquet"):
         labels.read(tmp_path / "broken.parquet", "step")
     pd.DataFrame({"id": ["a"]}).to_csv(tmp_path / "other.csv")

@@ -2,7 +2,12 @@
 
 import json
 import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from graphmill.clock import ALWAYS
-from graphmill.drift import compare, features, history
+from graphmill.drift import compare, features, history, integrity
 from graphmill.drift.params import Params
 from graphmill.drift.profile import Past
 from graphmill.drift.scopes import Scope
@@ -27,6 +32,10 @@ REFERENCE: dict[str, Any] = {
     "period": 10,
     "columns": {"node a": {f"x{place}": {"deviation": 1.0, "mean": 0.0} for place in range(12)}},
 }
+
+
+QUIET = {"DVC_NO_ANALYTICS": "1"}
+CHECK = {"version": 2, "state": "ok", "acknowledged": None}
 
 
 def snapshot(end: int, means: Any) -> dict[str, Any]:
@@ -116,6 +125,10 @@ def test_slow_drift_is_seen_beside_the_training(tmp_path: Path) -> None:
         ("[]", "damaged"),
         ('{"version": 99, "profile": {}}', "profile version 99, this version reads"),
         ('{"version": 2, "state": "ok", "acknowledged": null, "profile": {"end": "x", "start": 1}}', "not a check"),
+        ('{"version": 2, "state": 5, "acknowledged": null, "profile": {"end": 130, "start": 120}}', "not a check"),
+        ('{"version": 2, "state": "ok", "acknowledged": "x", "profile": {"end": 130, "start": 120}}', "not a check"),
+        (json.dumps({**CHECK, "profile": {"end": 130, "start": 120, "columns": 3}}), "damaged"),
+        (json.dumps({**CHECK, "profile": {"end": 130, "start": 120, "predictions": None}}), "damaged"),
     ],
 )
 def test_a_check_that_cannot_be_read_is_told_and_never_ok(tmp_path: Path, content: str, told: str) -> None:
@@ -123,6 +136,14 @@ def test_a_check_that_cannot_be_read_is_told_and_never_ok(tmp_path: Path, conten
     past = history.joined(Past(REFERENCE, quiet(20)), tmp_path, Period(200, 210))
     assert len(past.left_out) == 1 and told in past.left_out[0]
     assert state_of(snapshot(210, np.zeros(12)), past) == "warn"
+
+
+def test_a_check_of_which_a_part_failed_is_a_past_once_acknowledged() -> None:
+    graph: Any = SimpleNamespace(as_of=220, nodes={}, relations={})
+    source: Any = SimpleNamespace(graph=graph, relations=[], times={})
+    newest = snapshot(220, np.zeros(12)) | {"structure": {"nodes a": {"rows": 3}}, "predictions": {"examples": 0}}
+    failed = snapshot(210, np.zeros(12))  # neither structure nor predictions
+    assert integrity.check(source, newest, [failed], {**REFERENCE, "node_types": [], "relations": []}) == []
 
 
 def _record(folder: Path, number: int) -> None:
@@ -157,6 +178,27 @@ def test_a_run_that_was_killed_leaves_the_check_that_was_there(tmp_path: Path, m
     with pytest.raises(UserError, match="cannot be written: No space left"):
         history.record(tmp_path, REFERENCE, snapshot(10, np.ones(12)), "ok")
     assert file.read_bytes() == before
+
+
+def test_under_dvc_the_history_grows_and_comes_back_whole(tmp_path: Path) -> None:
+    def run(*command: str) -> None:
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, env={**os.environ, **QUIET})
+
+    for name in (".gitignore", ".dvcignore"):
+        shutil.copy(Path(__file__).parent.parent / name, tmp_path)
+    run("git", "init")
+    run(sys.executable, "-m", "dvc", "init")
+    checks = tmp_path / "drift_history" / "checks"
+    for end in (10, 20):
+        history.record(checks, REFERENCE, snapshot(end, np.zeros(12)), "ok")
+        run(sys.executable, "-m", "dvc", "add", "drift_history")
+    ignored = subprocess.run(["git", "check-ignore", "drift_history", "drift_history.dvc"], cwd=tmp_path, stdout=-1)
+    assert ignored.stdout.split() == [b"drift_history"], "git has the version, DVC the files"
+    shutil.rmtree(tmp_path / "drift_history")
+    run(sys.executable, "-m", "dvc", "checkout")
+    past = history.joined(Past(REFERENCE, []), checks, Period(20, 30))
+    assert [profile["end"] for profile in past.history] == [10, 20]
+    assert [file.name for file in (tmp_path / "drift_history").iterdir()] == ["checks"], "locks are no part of it"
 
 
 def test_snapshots_without_time_make_a_past_of_their_own(tmp_path: Path) -> None:

@@ -248,7 +248,8 @@ def test_checks_of_the_same_data_are_one() -> None:
 
 def add(home: Record, item: Check, rules: Rules = RULES, **given: Any) -> Decision:
     name = record.digest(item.canonical())
-    return home.add(name, {"as_of": f"day {item.moment // DAY}", "state": "ok"}, item, rules, Standing(**given))
+    facts = {"as_of": f"day {item.moment // DAY}", "state": "ok", "period": [0, item.moment]}
+    return home.add(name, facts, item, rules, Standing(**given))
 
 
 def test_the_record_is_added_to_and_decides_the_same_again(tmp_path: Path) -> None:
@@ -265,6 +266,14 @@ def test_the_record_is_added_to_and_decides_the_same_again(tmp_path: Path) -> No
     assert lines[6]["blocked_by"] == ["cooldown"], "nothing came of the retraining, so the alarm was not answered"
 
 
+def test_snapshots_without_time_are_numbered(tmp_path: Path) -> None:
+    home, first, second = Record(tmp_path), {"graph": "a", "features": "b"}, {"graph": "a", "features": "c"}
+    assert home.snapshot(first, before=0) == 1
+    facts = {"as_of": "", "state": "ok", "period": [None, 1], "inputs": first}
+    home.add("one", facts, check(1), RULES, Standing())
+    assert home.snapshot(first, before=0) == 1 and home.snapshot(second, before=0) == 2, "the same one is the same"
+
+
 def test_a_check_of_older_data_knows_nothing_of_what_came_later(tmp_path: Path) -> None:
     home = Record(tmp_path)
     for day in (10, 11):
@@ -272,7 +281,11 @@ def test_a_check_of_older_data_knows_nothing_of_what_came_later(tmp_path: Path) 
     assert add(home, check(5, alarm=["feature"])).blocked_by == ["persistence"]
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"kind": "check"}', '{"kind": "check", "version": 9}'])
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", '{"kind": "check"}', '{"kind": "check", "version": 9}', '{"kind": "check", "version": 1}',
+     '{"kind": "acknowledgement", "version": 1, "check": 3}'],
+)  # fmt: skip
 def test_a_damaged_record_is_told_and_left_alone(tmp_path: Path, text: str) -> None:
     home = Record(tmp_path)
     add(home, check(1))
@@ -363,6 +376,12 @@ def test_the_audit_sample(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     drawn = pd.read_csv(tmp_path / "audit.csv")
     assert len(drawn) == 20 and drawn["weight"].sum() == pytest.approx(50) and "score" not in drawn
     assert command.main(given) == 2 and "is there already" in capsys.readouterr().err
+    assert command.main([*given, "--output", str(tmp_path / "audit.csv" / "x.csv")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+    assert command.main([*given, "--seed", "-1"]) == 2 and "must not be negative" in capsys.readouterr().err
+    rows.assign(score="high", decision=True).to_parquet(tmp_path / "predictions.parquet")
+    assert command.main([*given, "--output", str(tmp_path / "other.csv")]) == 2
+    assert "no predictions to draw from" in capsys.readouterr().err
 
 
 def test_acknowledge(history: Path, capsys: pytest.CaptureFixture[str]) -> None:

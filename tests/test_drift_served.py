@@ -77,7 +77,8 @@ def test_tables_of_labels_and_broken_files_are_told_in_the_report(tmp_path, tiny
     assert block["left_out"] == {"review": 20}
     assert (block["audit"]["state"], block["audit"]["labels"]) == ("insufficient_labels", 0)
     assert len(found["notes"]) == 1 and "broken.parquet" in found["notes"][0]
-    assert found["families"]["performance"]["state"] == "insufficient_labels" and found["state"] != "ok"
+    told = [(item["name"], item["state"]) for item in found["items"] if item["statistic"] == "unreadable file"]
+    assert told == [("broken.parquet", "warn")] and found["families"]["performance"]["state"] == "warn"
     params = drift.Params(labels=str(tmp_path / "none.csv"), home=str(tmp_path / "home"))
     drift.run(root / "model", root / "graph", root / "features", tmp_path / "other", params)
     found = json.loads((tmp_path / "other" / "drift_report.json").read_text())

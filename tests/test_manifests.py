@@ -71,7 +71,7 @@ def varied(tmp_path: Path, components: list[str]) -> Documents:
 
 @pytest.mark.parametrize("mode", ["standard", "knative"])
 def test_a_cluster_takes_every_component(tmp_path: Path, mode: str) -> None:
-    documents = varied(tmp_path, [f"canary-{mode}", "logger", "redis", "gpu"])
+    documents = varied(tmp_path, [f"canary-{mode}", "logger", "redis", "gpu", "trainjob"])
     assert validate.problems(documents) == []
     arguments = one(documents, "ServingRuntime")["spec"]["containers"][0]["args"]
     settings = parse([text.replace("{{.Name}}", "fraud") for text in arguments])
@@ -79,6 +79,15 @@ def test_a_cluster_takes_every_component(tmp_path: Path, mode: str) -> None:
     assert settings.prediction_log == "/var/lib/graphmill/predictions" and settings.stream_group == "$(POD_NAME)"
     job = yaml.safe_load(one(documents, "ConfigMap", config(documents))["data"]["params.yaml"])
     assert Rollout.parse(job["rollout"], "rollout").target == mode
+
+
+def test_the_pipeline_may_make_train_jobs_where_asked_for(tmp_path: Path) -> None:
+    before, after = (
+        one(documents, "Role", "graphmill-model-pipeline")["rules"]
+        for documents in (built("dev"), varied(tmp_path, ["canary-standard", "trainjob"]))
+    )
+    added = [(rule["resources"], rule["verbs"]) for rule in after if rule not in before]
+    assert added == [(["trainjobs"], ["create", "get", "delete"]), (["pods"], ["list"]), (["pods/log"], ["get"])]
 
 
 def test_the_runtime_that_has_a_gpu_uses_it(monkeypatch: pytest.MonkeyPatch) -> None:

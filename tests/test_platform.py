@@ -131,6 +131,26 @@ def test_claims_are_mounted_where_stages_look_and_each_once(placed):
         assert len(names) == len(set(names)), "Kubeflow names the volume after its claim"
 
 
+def test_several_machines_train_by_a_job(monkeypatch):
+    given = yaml.safe_load(GIVEN)
+    given["distributed"] = {"nodes": 2}
+    monkeypatch.setattr(placement, "CLUSTER", Cluster.parse(given, "cluster"))
+    specification, pods = documents(traced())
+    executors = specification["deploymentSpec"]["executors"]
+    told = {item["name"]: item["value"] for item in executors["exec-train"]["container"]["env"]}
+    job = yaml.safe_load(told["GRAPHMILL_TRAINJOB"])["spec"]
+    assert job["trainer"]["numNodes"] == 2 and job["trainer"]["resourcesPerNode"]["requests"]["memory"] == "2Gi"
+    assert "emptyDirMounts" not in pods["exec-train"]
+    assert "GRAPHMILL_TRAINJOB" not in str(executors["exec-graph"])
+
+
+def test_gpus_of_one_machine_get_memory_to_talk_through(placed):
+    assert placed[1]["exec-train"]["emptyDirMounts"] == [
+        {"volumeName": "memory", "mountPath": "/dev/shm", "medium": "Memory"}
+    ]
+    assert all("emptyDirMounts" not in pod for name, pod in placed[1].items() if name != "exec-train")
+
+
 def test_steps_are_told_of_the_mounts(placed):
     told = {
         name.removeprefix("exec-"): {item["name"]: item["value"] for item in executor["container"].get("env", [])}

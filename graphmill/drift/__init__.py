@@ -10,6 +10,7 @@ from graphmill.clock import ALWAYS, duration, text
 from graphmill.drift import (
     compare,
     embeddings,
+    findings,
     history,
     integrity,
     judged,
@@ -60,11 +61,13 @@ def run(model: str | Path, graph: str | Path, features: str | Path, drift_report
     past = _in_periods(judge, source, past, params)
     period = periods.newest_period(now, past.reference)
     checks = Path(params.home) / history.FOLDER
-    past = history.joined(past, checks, period)
+    inputs = {"model": judge.artifact, "graph": now.artifact, "features": rows.artifact}
+    end = _end(period, past, inputs, params)
+    past = history.joined(past, checks, period._replace(end=end))
     answers = judged.Judged(judge, source, period, past.reference, params)
     newest, errors = _profile(source, answers, past)
-    found = _report(source, period, newest, errors, past, params) | {"notes": answers.notes}
-    inputs = {"model": judge.artifact, "graph": now.artifact, "features": rows.artifact}
+    newest["end"] = end
+    found = _report(answers, newest, errors, past, params)
     found |= _decided(found, source, past, inputs, params)
     found["words"] = report.words(found)
     lines = _up_to(record.Record(Path(params.home)).lines(), found["policy"]["check"])
@@ -116,6 +119,14 @@ def _in_periods(model: Model, source: Source, past: Past, params: Params) -> Pas
     return profile.with_period(scored, past.reference, params.period)
 
 
+def _end(period: Period, past: Past, inputs: dict[str, artifact.Artifact], params: Params) -> int:
+    """Where a period stands among the others: its end; of data without time the number of the snapshot."""
+    if past.reference["timed"]:
+        return period.end
+    digests = {name: item.digest for name, item in inputs.items()}
+    return record.Record(Path(params.home)).snapshot(digests, max(period.end, past.reference["until"]))
+
+
 def _profile(source: Source, answers: judged.Judged, past: Past) -> tuple[profile.Profile, dict[str, str]]:
     """The newest period's profile, and what went wrong in the parts that are missing from it."""
     newest, errors = profile.head(source, answers.period), {}
@@ -146,24 +157,32 @@ def _embedder(model: Model, graph: Graph, rows: Features) -> embeddings.Embedder
 
 
 def _report(
-    source: Source, period: Period, newest: profile.Profile, errors: dict[str, str], past: Past, params: Params
+    answers: judged.Judged, newest: profile.Profile, errors: dict[str, str], past: Past, params: Params
 ) -> dict[str, Any]:
+    source, period = answers.source, answers.period
     items, broken = _verdicts(source, newest, errors, past, params)
+    items += findings.unreadable(answers.unreadable)
     families = compare.families(items, errors, params)
     found: dict[str, Any] = {
         "families": families,
         "integrity": broken,
         "items": [item.canonical() for item in ordered(items)],
-        "period": [None if period.start == ALWAYS else period.start, period.end],
-        "period_text": [text(period.start, source.graph.clock), text(period.end, source.graph.clock)],
+        "period": [None if period.start == ALWAYS else period.start, newest["end"]],
+        "period_text": [text(period.start, source.graph.clock), _moment(newest, past.reference)],
         "past_periods": len(past.usual),
-        "excluded": [text(past.history[row]["end"], source.graph.clock) for row in sorted(past.excluded)],
+        "excluded": [_moment(past.history[row], past.reference) for row in sorted(past.excluded)],
         "alpha": params.level(past.reference),
         "cold_start": len(past.usual) < params.enough,
         "clock": source.graph.clock,
+        "notes": answers.notes,
     }
     found["state"] = policy.state(found)
     return found
+
+
+def _moment(found: profile.Profile, reference: profile.Reference) -> str:
+    """When a period ended, in words."""
+    return text(found["end"], reference["clock"]) if reference["timed"] else f"snapshot {found['end']}"
 
 
 def _decided(

@@ -63,14 +63,17 @@ def acknowledge(given: argparse.Namespace) -> int:
     """Let a check's alarms count as normal, and its period as part of what is usual."""
     home = _record(given)
     check = home.acknowledge(given.check, given.why, given.who)
-    if check["state"] in periods.UNUSUAL:
-        periods.acknowledge(home.file.parent / periods.FOLDER, given.why, [check["period"][1]], given.who)
+    folder, end = home.file.parent / periods.FOLDER, check["period"][1]
+    if any(one.profile["end"] == end for one in periods.waiting(folder)):  # not so when it was checked again since
+        periods.acknowledge(folder, given.why, [end], given.who)
     print(f"acknowledged: the alarms of {check['id']} count as normal from now on")
     return 0
 
 
 def audit_sample(given: argparse.Namespace) -> int:
     """Draw predictions at random for people to label."""
+    if given.seed < 0:
+        raise UserError(f"--seed: {given.seed} must not be negative")
     table = audit.sample(audit.read(given.predictions, given.since, given.until), given.size, given.seed)
     audit.write(table, given.output)
     print(f"audit sample: {len(table):,} predictions in {given.output}; fill in `label` and `known_at`")

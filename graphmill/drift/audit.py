@@ -72,7 +72,8 @@ def _checked(predictions: pd.DataFrame, size: int, strata: Sequence[str]) -> pd.
         raise UserError(f"audit sample: the predictions have no column {', '.join(absent)}")
     if size < 1:
         raise UserError(f"audit sample: {size} is no size of a sample; give at least 1")
-    rows: pd.DataFrame = predictions[np.isfinite(predictions["score"].to_numpy(np.float64))]
+    scores = pd.to_numeric(predictions["score"], errors="coerce").astype(np.float64)
+    rows: pd.DataFrame = predictions.assign(score=scores)[np.isfinite(scores.to_numpy())]
     if len(rows) == 0:
         raise UserError("audit sample: there are no predictions to draw from")
     rows = rows.sort_values(["time", "key"], kind="stable", ignore_index=True)
@@ -148,15 +149,18 @@ def write(table: pd.DataFrame, file: str | Path) -> None:
     """Write a sample as CSV or, by its name, as Parquet; whole or not at all.
 
     Raises:
-        UserError: when the file is there already: somebody may have begun to label it.
+        UserError: when the file is there already (somebody may have begun to label it), or cannot be written.
     """
     file = Path(file)
     if file.exists():
         raise UserError(f"{file}: is there already, and somebody may have begun to label it; choose another name")
-    file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.name}.partial")
-    if file.suffix == ".parquet":
-        table.to_parquet(partial, index=False)
-    else:
-        table.to_csv(partial, index=False)
-    partial.rename(file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if file.suffix == ".parquet":
+            table.to_parquet(partial, index=False)
+        else:
+            table.to_csv(partial, index=False)
+        partial.rename(file)
+    except OSError as error:
+        raise UserError(f"{file}: cannot be written: {error.strerror or error}") from error

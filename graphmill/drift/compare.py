@@ -22,6 +22,8 @@ from graphmill.drift.profile import Past, Profile
 from graphmill.drift.source import rounded
 
 STATES = ("ok", "warn", "alarm")
+GRAINS = 2
+"""A share must change by as much as so many rows, nodes or edges do: what never varied would alarm at one."""
 SMALLEST = 1e-12
 """A change of nothing is none, whatever the floor."""
 FAMILIES: tuple[Family, ...] = get_args(Family)
@@ -122,7 +124,7 @@ def _floor(now: Measure, item: Item, params: Params) -> float:
     """The least change that is told, in the item's own unit."""
     bounds: Bounds = getattr(params, now.unit)
     least = bounds.floor * _unit(now, item.reference or 0.0)
-    return float(max(least, params.rate.floor if now.share else 0.0, SMALLEST))
+    return float(max(least, params.rate.floor if now.share else 0.0, GRAINS * now.grain, SMALLEST))
 
 
 def _by_charts(found: list[Item], table: Table, own: Items, floor: Floats, past: Past, params: Params) -> None:

@@ -20,6 +20,11 @@ def findings(newest: Profile, past: Past, params: Params) -> list[Item]:
     return found + verdicts.items(newest, past.reference, params)
 
 
+def unreadable(files: list[str]) -> list[Item]:
+    """Files of labels or of the prediction log that could not be read: what they say is not known."""
+    return [_told("performance", file, "unreadable file") for file in files]
+
+
 def _new(newest: Profile, reference: dict[str, Any]) -> Iterator[Item]:
     """What the model does not know: harmless to it, but somebody should know."""
     for name in newest.get("unknown", []):

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from graphmill import artifact
+from graphmill.drift.measures import measures
 from graphmill.drift.profile import VERSION, Past, Profile, Reference, compact
 from graphmill.drift.source import Period
 from graphmill.errors import UserError
 from graphmill.registry.storage import locked, now, replace_text, who
 
+STATES = ("ok", "warn", "alarm", "cold_start", "insufficient_labels", "error")
 UNUSUAL = ("alarm", "error")
 """Periods with such a verdict are no part of what is usual until somebody acknowledges them."""
 FOLDER = "checks"
@@ -74,24 +76,31 @@ def acknowledge(folder: str | Path, why: str, ends: list[int] | None = None, by:
         The periods that were acknowledged now, oldest first.
 
     Raises:
-        UserError: without a reason, or when there is no such period.
+        UserError: without a reason, when there is no such period, or the folder cannot be written.
     """
     if not why.strip():
         raise UserError("an acknowledgement needs a reason: why is this usual from now on?")
     if not Path(folder).is_dir():
         raise UserError(f"{folder}: no history of checks here; run the stage drift first")
-    with locked(_lock(Path(folder))):
-        waiting = [check for check in _all(Path(folder))[0] if not check.accepted]
-        chosen = [check for check in waiting if ends is None or check.profile["end"] in ends]
-        unknown = set(ends or []) - {check.profile["end"] for check in chosen}
-        if unknown or not chosen:
-            named = f" that ends at {sorted(unknown)}" if unknown else ""
-            raise UserError(f"{folder}: no period{named} waits to be acknowledged")
-        said = {"by": by or who(), "at": now(), "why": why.strip()}
-        found = [replace(check, acknowledged=said) for check in chosen]
-        for check in found:
-            _write(check)
+    try:
+        with locked(_lock(Path(folder))):
+            chosen = [check for check in waiting(folder) if ends is None or check.profile["end"] in ends]
+            unknown = set(ends or []) - {check.profile["end"] for check in chosen}
+            if unknown or not chosen:
+                named = f" that ends at {sorted(unknown)}" if unknown else ""
+                raise UserError(f"{folder}: no period{named} waits to be acknowledged")
+            said = {"by": by or who(), "at": now(), "why": why.strip()}
+            found = [replace(check, acknowledged=said) for check in chosen]
+            for check in found:
+                _write(check)
+    except OSError as error:
+        raise UserError(f"{folder}: the history of checks cannot be written: {error.strerror or error}") from error
     return found
+
+
+def waiting(folder: str | Path) -> list[Check]:
+    """Periods that alarmed and that nobody acknowledged, oldest first."""
+    return [check for check in _all(Path(folder))[0] if not check.accepted]
 
 
 def joined(past: Past, folder: str | Path | None, period: Period) -> Past:
@@ -104,7 +113,7 @@ def joined(past: Past, folder: str | Path | None, period: Period) -> Past:
     """
     timed = past.reference["timed"]
     own = [profile for profile in past.history if not timed or profile["end"] <= period.start]
-    checks, left_out = _all(Path(folder), identity(past.reference)) if folder is not None else ([], [])
+    checks, left_out = _all(Path(folder), past.reference) if folder is not None else ([], [])
     begun = own[-1]["end"] if own else None
     chosen: list[Check] = []
     limit = period.start if timed else period.end - 1
@@ -118,15 +127,17 @@ def joined(past: Past, folder: str | Path | None, period: Period) -> Past:
     return Past(past.reference, history, len(own), strange, tuple(left_out))
 
 
-def _all(folder: Path, reference: str | None = None) -> tuple[list[Check], list[str]]:
+def _all(folder: Path, reference: Reference | None = None) -> tuple[list[Check], list[str]]:
     """Every readable check, oldest first, and what is wrong with the others."""
     found, left_out = [], []
-    for file in folder.glob(f"*-{reference or '*'}.json"):
+    for file in folder.glob(f"*-{identity(reference) if reference else '*'}.json"):
         one = _read(file)
-        if isinstance(one, Check):
-            found.append(one)
-        else:
+        if isinstance(one, str):
             left_out.append(one)
+        elif reference is not None and not _measurable(one.profile, reference):
+            left_out.append(f"{file.name}: damaged; {ADVICE}")
+        else:
+            found.append(one)
     return sorted(found, key=lambda check: (check.profile["end"], check.file.name)), sorted(left_out)
 
 
@@ -137,13 +148,23 @@ def _read(file: Path) -> Check | str:
         if document["version"] != VERSION:
             return f"{file.name}: profile version {document['version']}, this version reads {VERSION}"
         profile: dict[str, Any] = document["profile"]
-        if not isinstance(profile["end"], int) or not isinstance(profile["start"], int):
+        whole = isinstance(profile["end"], int) and isinstance(profile["start"], int)
+        if not whole or document["state"] not in STATES or not isinstance(document["acknowledged"], dict | None):
             return f"{file.name}: not a check; {ADVICE}"
-        return Check(file, str(document["state"]), profile, document["acknowledged"])
+        return Check(file, document["state"], profile, document["acknowledged"])
     except OSError as error:
         return f"{file.name}: {error.strerror or error}"
     except (ValueError, KeyError, TypeError):
         return f"{file.name}: damaged; {ADVICE}"
+
+
+def _measurable(profile: Profile, reference: Reference) -> bool:
+    """Whether a profile is one of this reference; parts may be absent, but none may be anything else."""
+    try:
+        measures(profile, reference, 1.0, 1)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        return False
+    return True
 
 
 def _write(check: Check) -> None:

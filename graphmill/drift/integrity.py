@@ -29,12 +29,12 @@ def check(source: Source, newest: Profile, history: list[Profile], reference: Re
     """
     found = _vanished(source, reference) + _future(source)
     if "structure" in newest:
-        found += _silent(newest["structure"], [profile["structure"] for profile in history])
+        found += _silent(newest["structure"], [profile.get("structure", {}) for profile in history])
     if "columns" in newest:
-        known = [profile["columns"] for profile in history]
+        known = [profile.get("columns", {}) for profile in history]
         found += _columns(newest, known, reference["columns"])
     if "predictions" in newest:
-        found += _unjudged(newest["predictions"], [profile["predictions"] for profile in history])
+        found += _unjudged(newest["predictions"], [profile.get("predictions", {}) for profile in history])
     if "performance" in newest:
         found += _clocks(newest["performance"].get("clocks", {}))
     return found
@@ -100,7 +100,7 @@ def _columns(newest: Profile, history: list[dict[str, Any]], frozen: dict[str, A
 
 
 def _unjudged(newest: dict[str, Any], history: list[dict[str, Any]]) -> list[Finding]:
-    before = _since_first([item["examples"] for item in history])
+    before = _since_first([item["examples"] for item in history if "examples" in item])
     if newest["examples"] == 0 and _steady(before):
         what = f"nothing to judge in the newest period; past periods had {min(before):,} to {max(before):,}"
         return [_finding("no examples", "task", what)]

@@ -35,7 +35,9 @@ class Judged:
         self.model, self.period, self.reference, self.params = model, period, reference, params
         self.notes: list[str] = []
         """What could not be read or used, in words."""
-        self._source = source
+        self.unreadable: list[str] = []
+        """Files of labels and of the log that could not be read: never ``ok``."""
+        self.source = source
 
     def predictions(self) -> Block:
         """The block ``predictions`` of the profile."""
@@ -51,6 +53,7 @@ class Judged:
         if matched is not None and self._labels is not None:
             block["left_out"] = self._labels.left_out()
             self.notes += self._labels.notes
+            self.unreadable += self._labels.unreadable
             if len(matched.audit):
                 block["audit"] = self._audit(matched.audit, enough)
         if self.params.streams:
@@ -60,7 +63,7 @@ class Judged:
     @cached_property
     def scored(self) -> Source:
         """The source with scores of the period's examples and of those whose labels are due."""
-        source = _with_examples(self._source, self.period)
+        source = _with_examples(self.source, self.period)
         due = cohorts.cohort(source, self.period, self.reference["label_age"]).rows
         allowed = predictions.held_out(source, self.reference)
         most = self.params.examples
@@ -81,14 +84,15 @@ class Judged:
     def _log(self) -> served.Log | None:
         if self.params.predictions is None:
             return None
-        node, version = self._source.graph.task.node, self.model.artifact.digest[:16]
+        node, version = self.source.graph.task.node, self.model.artifact.digest[:16]
         found = served.read(self.params.predictions, node, version, self._first, self.period.end)
         self.notes += [f"left out of the prediction log: {told}" for told in found.unreadable]
+        self.unreadable += [told.partition(":")[0] for told in found.unreadable]
         return found
 
     @cached_property
     def _labels(self) -> labels.Labels | None:
-        return None if self.params.labels is None else labels.read(self.params.labels, self._source.graph.clock)
+        return None if self.params.labels is None else labels.read(self.params.labels, self.source.graph.clock)
 
     @cached_property
     def _matched(self) -> labels.Matched | None:
@@ -99,7 +103,7 @@ class Judged:
         time = examples["time"].to_numpy(np.int64)
         rows = np.flatnonzero((time >= self._first) & (time <= self.period.end))
         rows = np.intersect1d(rows, predictions.held_out(self.scored, self.reference))
-        keys = _keys(self._source, examples["node"].iloc[rows])
+        keys = _keys(self.source, examples["node"].iloc[rows])
         return labels.match(self._labels, examples, keys, rows, self.period.end)
 
     def _audit(self, audit: pd.DataFrame, enough: Enough) -> Block:
@@ -122,7 +126,7 @@ class Judged:
         rows = np.flatnonzero((examples["time"] >= self._first) & (examples["time"] < self.period.end))
         rows = rows[cohorts.known_by(examples, rows, self.period.end)]
         known = pd.DataFrame({
-            "key": _keys(self._source, examples["node"].iloc[rows]), "time": examples["time"].to_numpy(np.int64)[rows],
+            "key": _keys(self.source, examples["node"].iloc[rows]), "time": examples["time"].to_numpy(np.int64)[rows],
             "label": examples["label"].iloc[rows].to_numpy(bool),
         })  # fmt: skip
         answers = log.answers.merge(known, on=["key", "time"], how="inner").sort_values("answered_at", kind="stable")
@@ -139,7 +143,7 @@ class Judged:
         """What two clocks tell of one thing differently: how many, of how many."""
         found = {}
         if self._log is not None:
-            ahead = self._log.ahead(self._source.graph.clock)
+            ahead = self._log.ahead(self.source.graph.clock)
             found["answers for a moment after they were given"] = [ahead, len(self._log.answers)]
         if self._matched is not None:
             found["labels known before their prediction"] = [self._matched.early, self._matched.labelled]

@@ -36,6 +36,8 @@ class Labels:
     written), ``label_source``, ``weight`` and ``stratum``."""
     notes: list[str] = field(default_factory=list)
     """What could not be read, in words."""
+    unreadable: list[str] = field(default_factory=list)
+    """Names of files of which nothing could be read."""
 
     def left_out(self) -> dict[str, int]:
         """How many labels of chosen cases there are, by their source."""
@@ -59,15 +61,19 @@ def read(table: str | Path, clock: Clock) -> Labels:
     files = sorted(path.glob("*.parquet")) + sorted(path.glob("*.csv")) if path.is_dir() else [path]
     frames: list[pd.DataFrame] = []
     notes: list[str] = []
+    unreadable: list[str] = []
     for file in files:
         try:
             frames.append(_typed(_frame(file), clock, notes, file))
         except (OSError, ValueError, pa.ArrowException) as error:
             notes.append(f"{file.name} cannot be read: {error}")
+            unreadable.append(file.name)
     if not frames:
         raise UserError(f"drift.labels: {path}: {notes[0] if notes else 'no table of labels is there'}")
     rows = pd.concat(frames, ignore_index=True)
-    return Labels(rows.drop_duplicates(["key", "time", "label_source"], keep="last", ignore_index=True), notes)
+    return Labels(
+        rows.drop_duplicates(["key", "time", "label_source"], keep="last", ignore_index=True), notes, unreadable
+    )
 
 
 def _frame(file: Path) -> pd.DataFrame:

@@ -29,6 +29,8 @@ class Measure:
     """How much one unit is: the standard deviation at training."""
     share: bool = False
     """Whether a structural value is a share: then its change must also be more than a trifle."""
+    grain: float = 0.0
+    """What one row, node or edge more changes of a share: of a few, one is no news."""
     weight: float = 1.0
     """How much of its column's share of the family's error it may use, beside the column's other statistics."""
     side: int = 0
@@ -118,11 +120,13 @@ def _rate(
     if value is None or rows == 0:
         return None
     safe = (value * rows + 1) / (rows + 2)
-    return Measure(family, name, statistic, "rate", value, safe * (1 - safe) / rows, rows, weight=weight)
+    noise = safe * (1 - safe) / rows
+    return Measure(family, name, statistic, "rate", value, noise, rows, weight=weight, grain=1 / rows)
 
 
 def _structure(name: str, values: dict[str, Any]) -> list[Measure]:
     found = []
+    counts = [values[count] for count in ("rows", "nodes", "edges") if values.get(count)]
     for statistic in structure.TESTED:
         value = values.get(statistic)
         if value is None:
@@ -130,8 +134,10 @@ def _structure(name: str, values: dict[str, Any]) -> list[Measure]:
         counted = float(value) if statistic in structure.COUNTS else 0.0
         noise = values.get("noise", {}).get(statistic, counted)
         share, side = statistic in structure.SHARES, int(statistic in structure.RISES)
-        words = statistic.replace("_", " ")
-        found.append(Measure("structure", name, words, "structure", float(value), noise, share=share, side=side))
+        words, grain = statistic.replace("_", " "), 1 / min(counts) if share and counts else 0.0
+        found.append(
+            Measure("structure", name, words, "structure", float(value), noise, 1.0, 1.0, share, grain, side=side)
+        )
     return found
 
 

@@ -61,6 +61,22 @@ class Record:
         """The line of a check."""
         return next((line for line in self.checks() if line["id"] == name), None)
 
+    def snapshot(self, inputs: Line, before: int) -> int:
+        """The number of a snapshot of data without time: that of its first check, or the next one.
+
+        Args:
+            inputs: digests, of which ``graph`` and ``features`` say which snapshot it is.
+            before: the number of what the model was trained on.
+
+        Raises:
+            UserError: for a damaged record.
+        """
+        checks = self.checks()
+        for line in checks:
+            if all(line.get("inputs", {}).get(name) == inputs[name] for name in ("graph", "features")):
+                return int(line["period"][1])
+        return 1 + max([before, *(int(line["period"][1]) for line in checks)])
+
     def add(self, name: str, facts: Line, check: Check, rules: Rules, standing: Standing) -> Decision:
         """Decide on a check and write it down; one that is there already is decided as it was.
 
@@ -135,14 +151,34 @@ class Record:
             raise UserError(f"{self.file}: line {number} is damaged; restore the file from a backup") from None
         if version != VERSION or kind not in ("check", "acknowledgement"):
             raise UserError(f"{self.file}: line {number}: {kind} of version {version}; this version reads {VERSION}")
+        if not _whole(line):
+            raise UserError(f"{self.file}: line {number} is damaged; restore the file from a backup")
         return dict(line)
+
+
+def _whole(line: Line) -> bool:
+    """Whether a line has all that is read of it."""
+    try:
+        if line["kind"] == "acknowledgement":
+            return all(isinstance(line[key], str) for key in ("check", "who", "why"))
+        check = Check.parse(line["check"])
+        _rules(line)
+        words = all(isinstance(line[key], str) for key in ("id", "answer", "as_of", "state"))
+        lists = all(isinstance(line[key], list) for key in ("families", "triggers", "blocked_by", "versions", "period"))
+        known = isinstance(line["outcomes"], dict | None) and isinstance(check.states, dict)
+        return words and lists and known and isinstance(check.moment, int)
+    except (KeyError, TypeError):
+        return False
+
+
+def _rules(line: Line) -> Rules:
+    return Rules(**{**line["rules"], "retrain_on": tuple(line["rules"]["retrain_on"])})
 
 
 def again(lines: list[Line], place: int) -> Decision:
     """The decision on the check of a line, from that line and those before it."""
     line = lines[place]
-    check = Check.parse(line["check"])
-    rules = Rules(**{**line["rules"], "retrain_on": tuple(line["rules"]["retrain_on"])})
+    check, rules = Check.parse(line["check"]), _rules(line)
     return decide(check, _past(lines[:place], check, line["outcomes"] or {}), rules)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from graphmill.artifact import digest_of, to_json
+from graphmill.train.ranks import ALONE, Ranks
 
 
 class Checkpoints:
@@ -16,17 +17,25 @@ class Checkpoints:
     Args:
         output: the artifact that training will write; checkpoints stand in a hidden sibling.
         identity: inputs and parameters; another identity starts anew.
+        ranks: processes that train together: one of them writes and reads, for all.
     """
 
-    def __init__(self, output: Path, identity: dict[str, Any]) -> None:
+    def __init__(self, output: Path, identity: dict[str, Any], ranks: Ranks = ALONE) -> None:
         base = output.parent / f".{output.name}.checkpoints"
         self.folder = base / digest_of(to_json(identity).encode())[:16]
+        self.ranks = ranks
+        if not ranks.leads:
+            return
         if base.exists() and not self.folder.exists():
             shutil.rmtree(base)
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def load(self, name: str) -> dict[str, Any] | None:
-        """The newest state of that name, or None."""
+        """The newest state of that name, or None; the same for all processes."""
+        state: dict[str, Any] | None = self.ranks.agreed(self._read(name) if self.ranks.leads else None)
+        return state
+
+    def _read(self, name: str) -> dict[str, Any] | None:
         file = self.folder / f"{name}.pt"
         if not file.exists():
             return None
@@ -35,6 +44,8 @@ class Checkpoints:
 
     def save(self, name: str, state: dict[str, Any]) -> None:
         """Replace the state of that name, atomically."""
+        if not self.ranks.leads:
+            return
         partial = self.folder / f".{name}.partial"
         torch.save(state, partial)
         os.replace(partial, self.folder / f"{name}.pt")

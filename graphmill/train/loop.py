@@ -1,6 +1,7 @@
 """Mini-batch training of the network with the point-in-time sampler.
 
-Everything random follows from (seed, epoch), so a run that was killed and resumed ends with the same weights.
+Everything random follows from (seed, epoch), so a run that was killed and resumed ends with the same weights. Several
+processes may train together (`graphmill.train.ranks`): they take the same steps as one.
 """
 
 import copy
@@ -26,6 +27,7 @@ from graphmill.train.examples import balanced, labels, limited
 from graphmill.train.loader import Loader
 from graphmill.train.network import Network, architecture
 from graphmill.train.params import Params
+from graphmill.train.ranks import ALONE, Ranks
 from graphmill.train.resident import Resident, resident
 
 
@@ -42,7 +44,7 @@ class Progress:
 
 def fit(
     inputs: Inputs, train: pd.DataFrame, validation: pd.DataFrame, params: Params,
-    checkpoints: Checkpoints, name: str,
+    checkpoints: Checkpoints, name: str, ranks: Ranks = ALONE,
 ) -> tuple[Network, list[dict[str, float]]]:  # fmt: skip
     """Train until the validation metric stops rising; return the best network and the learning curve."""
     device = choose_device(params.device)
@@ -50,6 +52,7 @@ def fit(
     shape = architecture(inputs, params.model, params.hops)
     network = Network(shape).to(device)
     network.start_at(_base_rate(labels(train), params.negatives))
+    learner = ranks.learner(network)
     optimizer = torch.optim.AdamW(network.parameters(), params.learning_rate, weight_decay=params.weight_decay)
     progress = _resume(network, optimizer, checkpoints, name)
     kept = limited(len(validation), params.validation_limit, labels(validation), [params.seed, 1])
@@ -58,9 +61,10 @@ def fit(
     for epoch in track(range(progress.epoch, params.epochs), f"train {name}"):
         if epoch - progress.best_epoch > params.patience and progress.best_epoch >= 0:
             break
-        loss = _epoch(network, optimizer, inputs, train, params, epoch, held)
-        scores = logits(network, inputs, judged, params.hops, params)
-        metric = judge(inputs.graph.task.metric, labels(judged), scores)
+        loss = _epoch(network, learner, optimizer, inputs, train, params, epoch, held, ranks)
+        own = logits(network, inputs, judged.iloc[ranks.own(len(judged))], params.hops, params)
+        scores = ranks.joined(own, len(judged))
+        metric = ranks.agreed(judge(inputs.graph.task.metric, labels(judged), scores))
         progress.curve.append({"epoch": epoch, "loss": loss, "validation": metric})
         progress.epoch = epoch + 1
         if metric > progress.best:
@@ -128,31 +132,32 @@ def judge(metric: str, label: NDArray[np.float32], scores: NDArray[np.float64]) 
 
 
 def _epoch(
-    network: Network, optimizer: torch.optim.Optimizer, inputs: Inputs, train: pd.DataFrame, params: Params, epoch: int,
-    held: Resident,
+    network: Network, learner: torch.nn.Module, optimizer: torch.optim.Optimizer, inputs: Inputs, train: pd.DataFrame,
+    params: Params, epoch: int, held: Resident, ranks: Ranks,
 ) -> float:  # fmt: skip
-    torch.manual_seed(params.seed * 100_003 + epoch)
+    torch.manual_seed(params.seed * 100_003 + epoch + (ranks.rank << 40))
     device = next(network.parameters()).device
     label = labels(train)
     order = balanced(label, params.negatives, [params.seed, 0, epoch])
     sampler = Sampler(inputs.graph, params.hops, params.recent, params.seed + 7_919 * (epoch + 1))
     ids, times = train["node"].to_numpy(np.int32), train["time"].to_numpy(np.int64)
     parts = [order[first : first + params.batch_size] for first in range(0, len(order), params.batch_size)]
+    shares = [ranks.share(part) for part in parts]
     loader = Loader(inputs, sampler, network.shape.node, network.apart, device, params.workers, held)
     network.train()
     total = 0.0
-    batches = loader.batches((ids[chosen], times[chosen]) for chosen in parts)
-    for step, (chosen, batch) in enumerate(zip(parts, batches, strict=True)):
+    batches = loader.batches((ids[chosen], times[chosen]) for chosen, _ in shares)
+    for step, ((chosen, factor), batch) in enumerate(zip(shares, batches, strict=True)):
         for group in optimizer.param_groups:
             group["lr"] = params.learning_rate * one_cycle((epoch + step / len(parts)) / params.epochs)
         target = torch.from_numpy(label[chosen]).to(device)
-        loss = binary_cross_entropy_with_logits(network(batch), target)
+        loss = binary_cross_entropy_with_logits(learner(batch), target) * factor
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimizer.step()
-        total += float(loss.detach()) * len(chosen)
-    return total / len(order)
+        total += float(loss.detach()) * len(parts[step])
+    return ranks.total(total) / ranks.count / len(order)
 
 
 def one_cycle(share: float) -> float:

@@ -89,6 +89,10 @@ class Params(Section):
     """Threads of the network and the trees. The result depends on it; two on a contended core are slower than one."""
     workers: int = Field(default=1, ge=0, le=64)
     """Threads that make batches ahead of the network; 0 makes each when it is needed. The result is the same."""
+    processes: int = Field(default=1, ge=1, le=512)
+    """Processes on a machine that train the network together, each on its share of every batch; one for each GPU. The
+    steps are those of one process; with dropout, the result is alike and not the same. How many machines, says
+    `cluster.distributed`."""
     memory_limit: str = Field(default="2GB", pattern=r"^\d+(\.\d+)? ?[KMGT]i?B$")
     """Memory of full-graph inference; hidden rows beyond it stand in a temporary file."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

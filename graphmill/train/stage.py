@@ -21,14 +21,25 @@ from graphmill.train import calibration, controls, loop
 from graphmill.train.checkpoint import Checkpoints
 from graphmill.train.examples import labels, learned, part
 from graphmill.train.export import export
+from graphmill.train.network import Network
 from graphmill.train.params import Params
+from graphmill.train.ranks import ALONE, Ranks
 from graphmill.train.winner import choose
 
 Scores = NDArray[np.float64]
+Fitted = tuple[Inputs, Network, list[dict[str, float]]]
+"""What a split's network sees, the network, and its learning curve."""
 
 
-def run(graph: str | Path, features: str | Path, model: str | Path, params: Params) -> None:
+def run(graph: str | Path, features: str | Path, model: str | Path, params: Params, ranks: Ranks = ALONE) -> None:
     """Train on every split and write the model folder; a killed run resumes at its last epoch.
+
+    Args:
+        graph: folder of the artifact.
+        features: folder of the artifact.
+        model: folder to write.
+        params: section `train`.
+        ranks: processes that train the networks together. Their leader does the rest, when the others have ended.
 
     Raises:
         UserError: for altered inputs, a GPU that is not there, training that diverges.
@@ -37,49 +48,67 @@ def run(graph: str | Path, features: str | Path, model: str | Path, params: Para
     network_graph, found = Graph.open(graph), Features.open(features)
     if found.split_count == 0:
         raise UserError(f"{features}: written with features.fit: false, for scoring alone; write them again to train")
-    names = [params.model.kind, *controls.NAMES]
     identity = {"graph": network_graph.artifact.digest, "features": found.artifact.digest, "params": params.canonical()}
-    checkpoints = Checkpoints(Path(model), identity)
+    checkpoints = Checkpoints(Path(model), identity, ranks)
+    if not ranks.leads:
+        _networks(network_graph, found, params, checkpoints, ranks)
+        return
     with artifact.write(model, "model") as draft:
-        results = [
-            _train_split(network_graph, found, split, draft.folder, params, checkpoints)
-            for split in range(found.split_count)
-        ]
-        validation = {name: [result[name]["validation"] for result in results] for name in names}
-        task = network_graph.task
-        winner = choose([*controls.NAMES, params.model.kind], results, task.metric, params.seed)
-        draft.manifest |= {
-            "names": names,
-            "winner": winner,
-            "splits": found.split_count,
-            "metric": task.metric,
-            "task": task.canonical(),
-            "schema": network_graph.schema.canonical(),
-            "parameters": params.canonical(),
-            "architecture": results[0]["architecture"],
-            "relations": list(network_graph.relations),
-            "learned": [learned(found.examples, split) for split in range(found.split_count)],
-            "validation": validation,
-            "calibration": {name: [list(result[name]["calibration"]) for result in results] for name in names},
-            "threshold": {name: [result[name]["threshold"] for result in results] for name in names},
-        }
-        _profile(network_graph, found, draft.folder, results[0], winner, params)
-        inputs = {"graph": network_graph.artifact, "features": found.artifact}
-        draft.lineage = lineage.record("train", {"train": params.canonical()}, inputs)
+        fitted = _networks(network_graph, found, params, checkpoints, ranks)
+        told = _finish(network_graph, found, draft, params, fitted)
     checkpoints.clear()
+    say(told)
+
+
+def _networks(graph: Graph, features: Features, params: Params, checkpoints: Checkpoints, ranks: Ranks) -> list[Fitted]:
+    """The network of every split, before anything else is made: who only helps with them need not wait for it."""
+    fitted = []
+    for split in range(features.split_count):
+        inputs = Inputs(graph, features, features.transforms(split))
+        train, validation = (part(features.examples, split, name) for name in ("train", "validation"))
+        fitted.append((inputs, *loop.fit(inputs, train, validation, params, checkpoints, f"split_{split}", ranks)))
+    ranks.part()
+    return fitted
+
+
+def _finish(graph: Graph, features: Features, draft: artifact.Draft, params: Params, fitted: list[Fitted]) -> str:
+    """Everything but the networks; returns the stage's last line."""
+    names, task = [params.model.kind, *controls.NAMES], graph.task
+    results = [
+        _train_split(graph, features, split, draft.folder, params, trained) for split, trained in enumerate(fitted)
+    ]
+    validation = {name: [result[name]["validation"] for result in results] for name in names}
+    winner = choose([*controls.NAMES, params.model.kind], results, task.metric, params.seed)
+    draft.manifest |= {
+        "names": names,
+        "winner": winner,
+        "splits": features.split_count,
+        "metric": task.metric,
+        "task": task.canonical(),
+        "schema": graph.schema.canonical(),
+        "parameters": params.canonical(),
+        "architecture": results[0]["architecture"],
+        "relations": list(graph.relations),
+        "learned": [learned(features.examples, split) for split in range(features.split_count)],
+        "validation": validation,
+        "calibration": {name: [list(result[name]["calibration"]) for result in results] for name in names},
+        "threshold": {name: [result[name]["threshold"] for result in results] for name in names},
+    }
+    _profile(graph, features, draft.folder, results[0], winner, params)
+    inputs = {"graph": graph.artifact, "features": features.artifact}
+    draft.lineage = lineage.record("train", {"train": params.canonical()}, inputs)
     judged = ", ".join(f"{name} {np.mean(validation[name]):.4f}" for name in names)
-    say(f"train: {winner} wins; {task.metric} on the validation part: {judged}")
+    return f"train: {winner} wins; {task.metric} on the validation part: {judged}"
 
 
 def _train_split(
-    graph: Graph, features: Features, split: int, folder: Path, params: Params, checkpoints: Checkpoints
+    graph: Graph, features: Features, split: int, folder: Path, params: Params, fitted: Fitted
 ) -> dict[str, Any]:
-    """Fit the three models of one split, write their files, and judge them on the validation part."""
+    """Fit the controls of one split, write the files of its three models, and judge them on the validation part."""
     target = split_folder(folder, split, features.split_count)
     target.mkdir(exist_ok=True)
-    inputs = Inputs(graph, features, features.transforms(split))
+    inputs, network, curve = fitted
     train, validation = (part(features.examples, split, name) for name in ("train", "validation"))
-    network, curve = loop.fit(inputs, train, validation, params, checkpoints, f"split_{split}")
     save_file(
         {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()},
         target / "weights.safetensors",

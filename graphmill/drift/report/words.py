@@ -26,6 +26,7 @@ SAID = {
     "new category": "seen in no period before",
     "no value": "the latest periods had one",
     "unreadable check": "left out of the past",
+    "unreadable file": "left out of the labels or the log",
 }
 
 Report = dict[str, Any]
@@ -49,7 +50,10 @@ def words(report: Report) -> str:
         return f"{alarms} alarms, {len(loud) - alarms} warnings: {'; '.join(named[:3])}{rest}."
     if report["state"] == "cold_start":
         return "Too little history to judge; what could be compared has no large change."
-    return "No item moved beyond what the past periods did by themselves."
+    unmoved = "No item moved beyond what the past periods did by themselves"
+    if report["state"] == "insufficient_labels":
+        return f"{unmoved}; how good the predictions are is not known, for labels are missing."
+    return f"{unmoved}."
 
 
 def headline(report: Report) -> str:
