@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -155,6 +156,8 @@ def test_whatever_is_built_in_changes_the_name(tmp_path):
     for line in re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "Dockerfile").read_text(), re.M):
         unnamed = {name.split("/")[0] for name in line.split()} - {*CODE, *REST, "params.yaml", "README.md", "LICENSE"}
         assert not unnamed, line
+    started = yaml.safe_load((ROOT / ".github" / "workflows" / "images.yml").read_text())[True]["push"]["paths"]
+    assert {path.removesuffix("/**") for path in started} >= {*CODE, *REST}, "a new name is an image to be published"
 
 
 def test_without_docker_it_is_told_what_to_do(tmp_path):

@@ -621,6 +621,7 @@ def test_what_an_answer_means(status, kind):
         ("data.x=1", "parameter 'data' is one value and has no keys"),
         ("data=[1]", "data: must be text"),
         ("data=tables", "data: 'tables' is no address in an object store"),
+        ("data=https://example.org/data", "is no address in an object store"),
         ("task.kind=guessing", "task.kind"),
     ],
 )

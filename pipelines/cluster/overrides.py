@@ -27,6 +27,8 @@ KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "STRUCT": ((dict,), "a mapping"),
 }
 """The types that each kind of parameter takes, and their name in a message."""
+STORES = ("s3://", "gs://", "minio://")
+"""Stores from which Kubeflow's launcher fetches what a pipeline imports."""
 
 
 def parameters(
@@ -80,8 +82,8 @@ def check_data(source: Source, changed: Mapping[str, Any]) -> None:
     if "data" not in source.parameters:
         return
     data = changed.get("data", source.parameters["data"].default)
-    if "://" not in str(data):
-        told = f"data: {data!r} is no address in an object store, and Kubeflow imports nothing else"
+    if not str(data).startswith(STORES):
+        told = f"data: {data!r} is no address in an object store ({', '.join(STORES)}), and pods are given nothing else"
         raise UserError(f"{told}; give -p data=s3://BUCKET/data")
 
 
