@@ -325,7 +325,8 @@ def test_a_version_that_was_uploaded_before_can_be_run(server, training, capsys)
     assert server.runs[0]["runtime_config"]["parameters"]["train"]["epochs"] == 2
     assert server.count("upload_version") == 1
     assert main(["submit", "training", "--version", "training-000000000000", *QUICK]) == 2
-    assert f"no version 'training-000000000000'; known: {training.version}" in said(capsys)[1]
+    err = said(capsys)[1]
+    assert "no version 'training-000000000000'" in err and training.version in err
     assert main(["submit", "scoring", "--version", "x", *QUICK]) == 2
     assert "has no pipeline 'scoring'; `upload` it first" in said(capsys)[1]
 

@@ -186,7 +186,10 @@ def test_writers_at_once_lose_nothing(place: Place, tmp_path: Path) -> None:
     told = [each.communicate(timeout=120)[1] for each in processes]
     assert [each.returncode for each in processes] == [0, 0], told
     home = place.open()
-    assert [version.name for version in home.versions()] == ["v0", "v1", "v2"]
+    names = [version.name for version in home.versions()]
+    # at W&B two writers at once may upload the same content twice; the second of them is not shown
+    twice = [["v0", "v2", "v3"], ["v0", "v1", "v3"]] if place.name.startswith("wandb:") else []
+    assert names in [["v0", "v1", "v2"], *twice]
     assert len({version.digest for version in home.versions()}) == 3
     for alias in registry.ALIASES:
         moves = [move for move in home.history() if move.alias == alias]

@@ -226,14 +226,14 @@ def test_silence_for_too_long_and_a_deleted_job_are_told(world, volume, tmp_path
 
 def test_a_terminated_pod_deletes_its_job(world, volume, tmp_path):
     world.steps = [Step([pod(0)])]
-    main = threading.main_thread().ident
+    main, usual = threading.main_thread().ident, signal.getsignal(signal.SIGTERM)
     world.refuse = lambda verb, count: (
         signal.pthread_kill(main, signal.SIGTERM) if (verb, count) == ("get", 3) else None
     )
     with pytest.raises(SystemExit) as caught:
         fetch(tmp_path)
     assert caught.value.code == 143 and len(world.deleted) == 1
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == usual
 
 
 def test_inputs_that_the_machines_cannot_see_are_refused(world, volume, tmp_path):

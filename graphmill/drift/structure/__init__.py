@@ -18,6 +18,8 @@ __all__ = ["COUNTS", "RISES", "SHARES", "TESTED", "build"]
 
 MOST_GRAPHS = 12
 """Graphs that are looked at as a whole, in the schema's order: the profile stays small."""
+MOST_EDGES = 20_000_000
+"""Of such a graph in a period; it takes some sixty bytes an edge. Beyond it only the ends of its edges are told."""
 
 Values = dict[str, Any]
 
@@ -91,6 +93,8 @@ def _graph(
 ) -> Values:
     """A graph as a whole, and how it differs from the period before."""
     found = graph.edges(source, period)
+    if found.count > MOST_EDGES:
+        return {"timed": graph.timed}
     values = {**graphs.described(found), **graphs.remembered(source, found, period, frozen, size)}
     if past is None and graph.timed and period.start != ALWAYS:
         earlier = Period(2 * period.start - period.end, period.start)

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from graphmill.clock import ALWAYS
-from graphmill.drift.source import Integers, Period, Source
+from graphmill.drift.source import PART, Integers, Period, Source
 from graphmill.features.pairs import Pairs, count_pairs, fill_pairs, once
 from graphmill.graph.adjacency import lower_bound
 from graphmill.schema import Relation
@@ -84,7 +84,10 @@ class Edges:
 
     @cached_property
     def _left(self) -> Integers:
-        return np.bincount(self.indices, minlength=self.sources)
+        found = np.zeros(self.sources, np.int64)
+        for first in range(0, len(self.indices), PART):  # counting makes eight bytes of each index
+            found += np.bincount(self.indices[first : first + PART], minlength=self.sources)
+        return found
 
 
 def of_relation(source: Source, relation: Relation, period: Period) -> Edges:
