@@ -124,8 +124,8 @@ def test_what_is_added_is_read_by_each_group_in_its_order(server, client, tmp_pa
             added = await stream.add([event(1), event(2)])
             assert added == [entry.decode() for entry, _ in client.xrange(NAME)]
             await stream.add([event(3)])
-            await until(lambda: into.log.end == 3 and pending(client) == 0)
-            assert stream.caught_up and stream.problem is None and stream.refused == 0
+            await until(lambda: into.log.end == 3 and pending(client) == 0 and stream.caught_up)
+            assert stream.problem is None and stream.refused == 0
         await into.log.close()
 
     asyncio.run(work())
