@@ -27,6 +27,8 @@ _MUST_BE = {
 }
 _TAGS = ("union_tag_not_found", "union_tag_invalid")
 _OF_A_FIELD = re.compile(r"(\w+)((?:\.[^\s:]+)?): (.+)", re.DOTALL)
+_LOGIN = re.compile(r"//\S*@")
+"""Name and password in a URL, which are shown to nobody."""
 
 Path = tuple[int | str, ...]
 
@@ -180,5 +182,5 @@ def _close(given: Any, choices: Iterable[Any]) -> str:
 def _shown(given: Any) -> str:
     if isinstance(given, Mapping):
         return ""
-    text = "nothing" if given is None else repr(given)
+    text = "nothing" if given is None else _LOGIN.sub("//…@", repr(given))
     return f" (given {text if len(text) <= 60 else text[:59] + '…'})"

@@ -1,10 +1,15 @@
 """A check as metrics: what they say, how many they are, where they go, and who reads them."""
 
+import base64
+import errno
 import json
 import re
 import shutil
+import socket
 import subprocess
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -12,9 +17,10 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from graphmill.drift import metrics
+from graphmill.drift import gateway, metrics
 from graphmill.drift.metrics import Check
 from graphmill.drift.params import Params
+from graphmill.errors import UserError
 from tests.test_drift_report import viewed
 
 HOME = Path(__file__).parent.parent
@@ -115,15 +121,17 @@ def test_prometheus_reads_them(tmp_path: Path) -> None:
 class Gateway:
     """A pushgateway as far as a push sees it."""
 
-    def __init__(self, status: int = 200) -> None:
+    def __init__(self) -> None:
         self.seen: list[tuple[str, str, str]] = []
+        self.logins: list[str | None] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_PUT(self) -> None:  # noqa: N802 - the base class calls it so
                 body = self.rfile.read(int(self.headers["content-length"])).decode()
+                outer.logins.append(self.headers["authorization"])
                 outer.seen.append((self.command, self.path, body))
-                self.send_response(status)
+                self.send_response(200)
                 self.end_headers()
 
             def log_message(self, *_: Any) -> None: ...
@@ -143,27 +151,123 @@ class Gateway:
 
 def test_they_go_into_a_file_and_to_a_gateway(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(metrics.time, "time", lambda: NOW)
-    gateway = Gateway()
-    with gateway as url:
+    server = Gateway()
+    with server as url:
         metrics.publish(check(), Params(home=str(tmp_path), pushgateway=url, service="fraud"))
-    ((verb, path, body),) = gateway.seen
+    ((verb, path, body),) = server.seen
     assert (verb, path) == ("PUT", "/metrics/job/graphmill_drift/service/fraud")
     assert body == (tmp_path / "metrics.prom").read_text() == metrics.exposition(check(NOW))
     assert "pushgateway" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("outage", ["refused", "500", "no url"])
+@contextmanager
+def answering(answer: bytes) -> Iterator[str]:
+    """A port where the first who comes gets so many bytes of an answer, and then nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        open_ones = []
+
+        def serve() -> None:
+            with suppress(OSError):
+                one, _ = server.accept()
+                open_ones.append(one)
+                one.recv(65_536)
+                one.sendall(answer)
+                if answer:
+                    one.close()
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        for one in open_ones:
+            one.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (None, "refused"),
+        (b"HTTP/1.1 500 Broken\r\nContent-Length: 0\r\n\r\n", "500"),
+        (b"HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n", "400"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "SSH-2.0"),
+        (b"HTTP/1.1 ", ""),
+        (b"", "no answer in 0.3 seconds"),
+    ],
+)
 def test_a_gateway_out_of_reach_is_told_and_fails_nothing(
-    outage: str, tmp_path: Path, capsys: Any, monkeypatch: Any
+    answer: bytes | None, words: str, tmp_path: Path, capsys: Any, monkeypatch: Any
 ) -> None:
     monkeypatch.delenv("GRAPHMILL_QUIET")
-    gateway = Gateway(500)
-    with gateway as url:
-        given = {"refused": "http://127.0.0.1:1", "500": url, "no url": "://"}[outage]
+    if answer == b"":
+        monkeypatch.setattr(gateway, "PATIENCE", 0.3)
+    with answering(answer or b"") as url:
+        given = "http://127.0.0.1:1" if answer is None else url
         metrics.publish(check(), Params(home=str(tmp_path), pushgateway=given))
-    assert f"did not reach the pushgateway {given}" in "".join(capsys.readouterr())
-    metrics.publish(check(), Params(home=str(tmp_path / "not" / "there")))
-    assert "cannot be written" in "".join(capsys.readouterr())
+    told = "".join(capsys.readouterr())
+    assert f"did not reach the pushgateway {given}: " in told and words in told
+    assert "graphmill_drift_state" in (tmp_path / "metrics.prom").read_text()
+
+
+def test_a_gateway_that_drips_is_not_waited_for(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
+    monkeypatch.delenv("GRAPHMILL_QUIET")
+    monkeypatch.setattr(gateway, "PATIENCE", 0.5)
+    leave = threading.Event()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            one, _ = server.accept()
+            one.sendall(b"HTTP/1.1 200 OK\r\n")
+            while not leave.wait(0.1):  # every byte would begin the socket's own patience anew
+                with suppress(OSError):
+                    one.sendall(b"X-More: 1\r\n")
+            one.close()
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        metrics.publish(check(), Params(home=str(tmp_path), pushgateway=f"http://127.0.0.1:{server.getsockname()[1]}"))
+        leave.set()
+        thread.join()
+    assert "no answer in 0.5 seconds" in "".join(capsys.readouterr())
+
+
+def test_a_full_disk_is_told_and_leaves_the_metrics_of_the_check_before(
+    tmp_path: Path, capsys: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.delenv("GRAPHMILL_QUIET")
+    metrics.publish(check(), Params(home=str(tmp_path)))
+    before = (tmp_path / "metrics.prom").read_bytes()
+
+    def full(self: Path, text: str, **_: Any) -> None:
+        self.write_bytes(text.encode()[:100])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    metrics.publish(check(), Params(home=str(tmp_path)))
+    assert "No space left on device" in "".join(capsys.readouterr())
+    assert [one.name for one in tmp_path.iterdir()] == ["metrics.prom"]
+    assert (tmp_path / "metrics.prom").read_bytes() == before
+
+
+def test_a_login_is_no_parameter(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
+    with pytest.raises(UserError, match="put user:password into GRAPHMILL_PUSHGATEWAY_LOGIN") as refused:
+        Params.parse({"pushgateway": "http://me:s3cret@gateway:9091"}, "drift")
+    assert "s3cret" not in str(refused.value)
+    monkeypatch.setenv(gateway.LOGIN, "me:s3:cret")
+    monkeypatch.delenv("GRAPHMILL_QUIET")
+    server = Gateway()
+    with server as url:
+        metrics.publish(check(), Params(home=str(tmp_path), pushgateway=url))
+    assert server.logins == [f"Basic {base64.b64encode(b'me:s3:cret').decode()}"]
+    metrics.publish(check(), Params(home=str(tmp_path), pushgateway="http://127.0.0.1:1"))
+    assert "cret" not in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize(
+    "url", ["", " ", "gateway:9091", "ftp://gateway", "http://gateway:port", "http://[::1", "http://g/?a=b"]
+)
+def test_what_is_no_url_of_a_gateway_is_refused_before_anything_is_checked(url: str) -> None:
+    with pytest.raises(UserError, match=r"^drift\.pushgateway: "):
+        Params.parse({"pushgateway": url}, "drift")
 
 
 # ----- who reads them

@@ -13,24 +13,20 @@ from typing import Any, get_args
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.exposition import push_to_gateway
 from prometheus_client.registry import Collector
 
-from graphmill.artifact import write_text
-from graphmill.drift import structure
+from graphmill.drift import gateway, structure
 from graphmill.drift.decision import Answer
 from graphmill.drift.params import Params
 from graphmill.drift.profile import Past, Profile
 from graphmill.drift.record import Line
 from graphmill.progress import say
+from graphmill.registry.storage import replace_text
 
 FILE = "metrics.prom"
-JOB = "graphmill_drift"
 STATES = ("ok", "warn", "alarm", "cold_start", "insufficient_labels", "error")
 MOST = 1_000
 """Structural values; the first ones, in the schema's order."""
-PATIENCE = 10.0
-"""Seconds that a gateway has."""
 SECOND = 1_000_000
 """In the clock's microseconds."""
 
@@ -166,19 +162,13 @@ def publish(check: Check, params: Params) -> None:
     timed = Check(check.found, check.newest, check.past, check.service, check.lines, time.time())
     file = Path(params.home) / FILE
     try:
-        write_text(file, exposition(timed))
+        replace_text(file, exposition(timed))
     except OSError as error:
         say(
             f"drift: {file} cannot be written, so a textfile collector sees the check before: {error.strerror or error}"
         )
-    if params.pushgateway is None:
-        return
-    group = {"service": params.service}
-    try:
-        push_to_gateway(params.pushgateway, JOB, _registry(timed), group, timeout=PATIENCE)
-    except (OSError, ValueError) as error:  # urllib's errors are OSErrors; a URL that is none is a ValueError
-        where = params.pushgateway.rpartition("@")[2]  # a URL may carry a password
-        say(f"drift: the metrics did not reach the pushgateway {where}: {error}")
+    if params.pushgateway is not None:
+        gateway.push(params.pushgateway, params.service, _registry(timed))
 
 
 def _registry(check: Check) -> CollectorRegistry:

@@ -4,6 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from graphmill.drift.gateway import address
 from graphmill.drift.rules import Policy, is_daily
 from graphmill.drift.streams import Test
 from graphmill.params import Section
@@ -89,11 +90,17 @@ class Params(Section):
     service: str = Field("graphmill", min_length=1)
     """Name of the model in the metrics of a check, label `service`: that under which it is served, `deploy.name`."""
     pushgateway: str | None = None
-    """URL of a Prometheus pushgateway, which every check's metrics are pushed to."""
+    """URL of a Prometheus pushgateway, which every check's metrics are pushed to. Where it asks who it is, put
+    `user:password` into the environment variable `GRAPHMILL_PUSHGATEWAY_LOGIN`."""
     policy: Policy = Policy()
     """When a model is trained again, and what holds that back."""
 
     _whole = field_validator("period", mode="before")(whole)
+
+    @field_validator("pushgateway")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        return None if value is None else address(value)
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
