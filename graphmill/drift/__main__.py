@@ -55,6 +55,9 @@ def replay(given: argparse.Namespace) -> int:
         now = record.again(lines, place)
         if not record.same(line, now):
             changed.append(f"{line['id']} ({line['as_of']}): was {line['answer']}, now {now.answer}: {now.words}")
+    if not lines:
+        print(f"{_record(given).file}: nothing was checked yet, so there is nothing to replay")
+        return 0
     print("\n".join([*changed, f"{count} decisions made again, {_same(len(changed))}"]))
     return 1 if changed else 0
 

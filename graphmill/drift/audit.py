@@ -149,9 +149,12 @@ def write(table: pd.DataFrame, file: str | Path) -> None:
     """Write a sample as CSV or, by its name, as Parquet; whole or not at all.
 
     Raises:
-        UserError: when the file is there already (somebody may have begun to label it), or cannot be written.
+        UserError: when the file is there already (somebody may have begun to label it), cannot be written, or is
+            named otherwise: nothing that reads labels would find it.
     """
     file = Path(file)
+    if file.suffix not in (".csv", ".parquet"):
+        raise UserError(f"{file}: give a name that ends in .csv or .parquet")
     if file.exists():
         raise UserError(f"{file}: is there already, and somebody may have begun to label it; choose another name")
     partial = file.with_name(f".{file.name}.partial")

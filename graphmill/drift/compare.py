@@ -212,7 +212,8 @@ def families(found: list[Item], errors: dict[str, str], params: Params) -> dict[
         own = [item for item in found if item.family == family]
         if not own and family not in errors and family not in ALWAYS_TOLD:
             continue
-        past = int(np.median([item.past for item in own if item.value is not None] or [0]))
+        beside = [item for item in own if item.value is not None and (item.past or item.reference is None)]
+        past = int(np.median([item.past for item in beside] or [0]))  # estimates and audits need no past periods
         state = max((item.state for item in own), key=SEVERITY.index, default="cold_start")
         if family == "performance" and any(item.state == "insufficient_labels" for item in own) and state != "alarm":
             state = "warn" if state == "warn" else "insufficient_labels"

@@ -99,7 +99,10 @@ class Decision:
             "triggers": list(dict.fromkeys(item.name for item in self.triggers)),
             "families": list(self.families),
             "blocked_by": self.blocked_by,
-            "why_blocked": {block.name: block.words for block in reversed((*held, *self.blocks))},
+            "why_blocked": {
+                name: "; ".join(block.words for block in (*held, *self.blocks) if block.name == name)
+                for name in self.blocked_by
+            },
             "words": self.words,
         }
 

@@ -68,8 +68,10 @@ def _imported() -> tuple[Any, Any]:
     try:
         import evidently
         from evidently import presets
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise UserError(f"evidently is not installed ({error}); {ADVICE}") from None
+    except ImportError as error:  # a release of something that it cannot do with
+        raise UserError(f"evidently is installed and does not load: {error}; {ADVICE}") from None
     return evidently, presets
 
 

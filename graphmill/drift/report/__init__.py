@@ -19,7 +19,18 @@ from graphmill.drift.report import (
     performance,
 )
 from graphmill.drift.report.view import View
-from graphmill.drift.report.words import NEXT, Report, caution, change, headline, method, number, percent, words
+from graphmill.drift.report.words import (
+    Report,
+    brief,
+    caution,
+    change,
+    following,
+    headline,
+    method,
+    number,
+    percent,
+    words,
+)
 
 __all__ = ["change", "render", "words"]
 
@@ -51,11 +62,11 @@ def render(report: Report, newest: Profile, past: Past, params: Params, lines: S
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"number": number, "percent": percent}
+    environment.filters |= {"number": number, "percent": percent, "brief": brief}
     return environment.get_template(PAGE).render(
         report=report,
         headline=headline(report),
-        following=NEXT[report["decision"]],
+        following=following(report),
         caution=caution(report, params),
         reach=view.reach,
         left_out=past.left_out,

@@ -12,7 +12,7 @@ from graphmill.drift import compare
 from graphmill.drift.items import SEVERITY
 from graphmill.drift.profile import Past
 from graphmill.drift.report.svg import label, picture, told
-from graphmill.drift.report.view import Key, View, key
+from graphmill.drift.report.view import Key, View, chosen, key
 from graphmill.drift.report.words import number
 
 MOST = 40
@@ -81,9 +81,9 @@ def _worst(items: list[dict[str, Any]], cells: list[dict[Key, Cell]]) -> list[di
         alarms = sum(cell.state == "alarm" and not cell.by_size for cell in own)
         return -SEVERITY.index(item["state"]), -alarms, place
 
-    chosen = sorted(range(len(items)), key=rank)[:MOST]
+    ranked = [items[place] for place in sorted(range(len(items)), key=rank)]
     families = list(compare.FAMILIES)
-    return sorted((items[place] for place in chosen), key=lambda item: families.index(item["family"]))
+    return sorted((ranked[place] for place in chosen(ranked, MOST)), key=lambda item: families.index(item["family"]))
 
 
 def _row(view: View, item: dict[str, Any], cells: list[dict[Key, Cell]]) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from graphmill.drift.report.svg import Floats, Scale, diamond, label, path, pict
 from graphmill.drift.report.view import Band, Key, View
 from graphmill.drift.report.words import number
 
+SHOWN = 120
+"""Periods, the newest: more of them are no line any more."""
 WIDTH, HEIGHT = 250, 96
 LEFT, RIGHT, TOP, BOTTOM = 6, 240, 16, 78
 
@@ -19,7 +21,10 @@ def item(view: View, key: Key, state: str) -> Markup | str:
     if values is None:
         return ""
     title = f"{key[1]}, {key[2]}"
-    return drawn(title, values, view.band(key), view.labels, view.past.excluded, state, view.table.places.tolist())
+    first = max(0, len(values) - SHOWN)
+    excluded = frozenset(row - first for row in view.past.excluded)
+    places = view.table.places[first:].tolist()
+    return drawn(title, values[first:], view.band(key), view.labels[first:], excluded, state, places)
 
 
 def drawn(

@@ -3,7 +3,7 @@
 from typing import Any
 
 from graphmill.drift.report import line, svg
-from graphmill.drift.report.view import View, key
+from graphmill.drift.report.view import View, chosen, key
 from graphmill.drift.report.words import change
 
 MOST = 24
@@ -15,10 +15,11 @@ def section(view: View) -> dict[str, Any]:
     """The worst items as cards, the next ones as rows of a table."""
     items = view.found["items"]
     loud = [item for item in items if item["effect"] is not None or item["state"] not in ("ok", "cold_start")]
-    rows = [{"item": item, "change": change(item)} for item in loud[MOST : MOST + LISTED]]
+    worst = chosen(loud, MOST)
+    others = [item for place, item in enumerate(loud) if place not in set(worst)]
     return {
-        "cards": [_card(view, item) for item in loud[:MOST]],
-        "rows": rows,
+        "cards": [_card(view, loud[place]) for place in worst],
+        "rows": [{"item": item, "change": change(item)} for item in others[:LISTED]],
         "hidden": len(items) - len(loud[: MOST + LISTED]),
     }
 

@@ -6,6 +6,7 @@ from markupsafe import Markup
 
 from graphmill.clock import text
 from graphmill.drift.profile import Profile
+from graphmill.drift.report.line import SHOWN
 from graphmill.drift.report.svg import Scale, diamond, label, path, picture, told
 from graphmill.drift.report.view import View
 from graphmill.drift.report.words import number
@@ -87,11 +88,11 @@ def _interval(spot: Spot, x: float, down: Scale, kind: str) -> str:
 
 
 def _spots(view: View, metric: str, kind: str) -> list[Spot]:
-    """One kind of figure of every period that has it."""
+    """One kind of figure of every period that has it, of the newest ones."""
     found = []
-    for place, profile in enumerate(view.profiles):
+    for place, profile in list(enumerate(view.profiles))[-SHOWN:]:
         figure = _figure(profile, metric, kind)
-        if figure is not None:
+        if figure is not None and None not in (figure["value"], figure["low"], figure["high"]):
             at, name = _when(view, place, profile, kind)
             found.append(Spot(at, name, figure["value"], figure["low"], figure["high"]))
     return found

@@ -1,5 +1,6 @@
 """What the report is drawn from: the verdicts, and every item's values over the periods."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -17,6 +18,8 @@ from graphmill.drift.record import Line
 
 Key = tuple[str, str, str]
 """Family, name and statistic."""
+EACH = 3
+"""Items of a family that those of another do not push out."""
 
 
 class Band(NamedTuple):
@@ -132,6 +135,16 @@ class View:
             least = self.params.structure.floor * max(abs(mean), 0.005 if measure.share else 1.0)
             return max(least, self.params.rate.floor if measure.share else 0.0)
         return float(getattr(self.params, measure.unit).floor * measure.scale)
+
+
+def chosen(items: Sequence[dict[str, Any]], most: int) -> list[int]:
+    """Places of the first ``most`` items; the first `EACH` that alarm or warn of every family are among them."""
+    loud = [place for place, item in enumerate(items) if item["state"] in ("alarm", "warn")]
+    first: list[int] = []
+    for family in dict.fromkeys(items[place]["family"] for place in loud):
+        first += [place for place in loud if items[place]["family"] == family][:EACH]
+    rest = [place for place in range(len(items)) if place not in set(first)]
+    return sorted([*first, *rest][:most])
 
 
 def key(item: dict[str, Any]) -> Key:

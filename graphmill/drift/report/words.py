@@ -1,5 +1,6 @@
 """What a report says in words: the verdict, what held a retraining back, what to do next, how it was judged."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from graphmill.drift import charts
@@ -7,6 +8,8 @@ from graphmill.drift.params import Params
 
 HEADLINES = {
     "page": "Somebody has to look: this cannot be trusted",
+    "rejections": "Somebody has to look: training again does not cure this",
+    "rollout": "Somebody has to look: a challenger waits for its rollout",
     "retrain": "A new model is due",
     "request_labels": "Only labels can tell: label some of the newest predictions",
     "watch": "Worth watching",
@@ -14,8 +17,10 @@ HEADLINES = {
 }
 NEXT = {
     "page": "Mend what is named here, or acknowledge it; nothing is retrained before.",
+    "rejections": "Find out what the refused challengers could not learn, or acknowledge the alarm.",
+    "rollout": "See python -m graphmill.rollout status; nothing is retrained before.",
     "retrain": "A challenger is trained; whether it ships, its comparison with the champion decides.",
-    "request_labels": "Draw a random sample with python -m graphmill.drift audit-sample, and have it labelled.",
+    "request_labels": "Have a random sample labelled: python -m graphmill.drift audit-sample --output sample.csv draws it.",
     "watch": "Nothing to do yet. The next check says whether it lasts.",
     "ok": "",
 }
@@ -33,34 +38,75 @@ Report = dict[str, Any]
 
 
 def words(report: Report) -> str:
-    """The verdict in one or two sentences."""
+    """The verdict in a few sentences: broken rules, parts that failed, what moved; else that nothing did."""
+    return " ".join([*_broken(report), *_failed(report), *_moved(report)]) or _quiet(report)
+
+
+def _broken(report: Report) -> Iterator[str]:
     if report["integrity"]:
-        first = report["integrity"][0]
-        count = len(report["integrity"])
-        more = f", and {count - 1} more" if count > 1 else ""
-        return f"The feed looks broken: {first['rule']}, {first['where']} ({first['what']}){more}."
+        first, more = report["integrity"][0], len(report["integrity"]) - 1
+        rest = f", and {more} more" if more else ""
+        yield f"The feed looks broken: {first['rule']}, {brief(first['where'])} ({first['what']}){rest}."
+
+
+def _failed(report: Report) -> Iterator[str]:
     failed = [f"{name} ({family['error']})" for name, family in report["families"].items() if family["error"]]
     if failed:
-        return f"Parts of the check failed: {'; '.join(failed)}."
+        yield f"Parts of the check failed: {'; '.join(failed)}."
+
+
+def _moved(report: Report) -> Iterator[str]:
     loud = [item for item in report["items"] if item["state"] in ("alarm", "warn")]
     if loud:
-        named = list(dict.fromkeys(f"{item['name']} ({item['statistic']}, {change(item)})" for item in loud))
+        first = {item["family"]: item for item in reversed(loud)}  # an alarm of one family hides no other's
+        most = [item for item in loud if item is first[item["family"]]] + loud
+        named = list(dict.fromkeys(f"{brief(item['name'])} ({item['statistic']}, {change(item)})" for item in most))
         alarms = sum(item["state"] == "alarm" for item in loud)
-        rest = f" and {len(named) - 3} more" if len(named) > 3 else ""
-        return f"{alarms} alarms, {len(loud) - alarms} warnings: {'; '.join(named[:3])}{rest}."
-    if report["state"] == "cold_start":
-        return "Too little history to judge; what could be compared has no large change."
-    unmoved = "No item moved beyond what the past periods did by themselves"
-    if report["state"] == "insufficient_labels":
-        return f"{unmoved}; how good the predictions are is not known, for labels are missing."
-    return f"{unmoved}."
+        counts = [_counted(alarms, "alarm"), _counted(len(loud) - alarms, "warning")]
+        rest = f" and {len(named) - 3:,} more" if len(named) > 3 else ""
+        yield f"{', '.join(filter(None, counts))}: {'; '.join(named[:3])}{rest}."
+
+
+def _counted(count: int, name: str) -> str:
+    return f"{count:,} {name}{'s' * (count != 1)}" if count else ""
+
+
+def _quiet(report: Report) -> str:
+    told = "No item moved beyond what the past periods did by themselves"
+    if not _judged(report):
+        told = "Too little history to judge; what could be compared has no large change"
+    if "insufficient_labels" in {family["state"] for family in report["families"].values()}:
+        told += "; how good the predictions are is not known, for labels are missing"
+    return f"{told}."
 
 
 def headline(report: Report) -> str:
     """The decision as a sentence."""
-    if report["decision"] == "watch" and report["state"] == "cold_start":
-        return "Too early to say"
-    return HEADLINES[report["decision"]]
+    nothing_said = report["state"] in ("cold_start", "insufficient_labels") and not _judged(report)
+    return "Too early to say" if report["decision"] == "watch" and nothing_said else HEADLINES[_reason(report)]
+
+
+def _judged(report: Report) -> bool:
+    """Whether any family had enough of a past to be called quiet."""
+    return "ok" in {family["state"] for family in report["families"].values()}
+
+
+def following(report: Report) -> str:
+    """What to do next."""
+    return NEXT[_reason(report)]
+
+
+def _reason(report: Report) -> str:
+    """The decision; of a call for somebody that no broken data made, what did."""
+    blocked = report["policy"]["blocked_by"]
+    if report["decision"] == "page" and not {"integrity", "failure"} & set(blocked):
+        return next((name for name in ("rejections", "rollout") if name in blocked), "page")
+    return str(report["decision"])
+
+
+def brief(name: str, most: int = 90) -> str:
+    """A name that fits, with its beginning and its end."""
+    return name if len(name) <= most else f"{name[: most // 2]}…{name[-(most // 2 - 1) :]}"
 
 
 def change(item: dict[str, Any]) -> str:
@@ -75,17 +121,21 @@ def change(item: dict[str, Any]) -> str:
     if item["statistic"] == "distribution":
         return f"distance {effect:.3f}, at most {item['reference']:.3f} before"
     if item["unit"] == "deviation":
-        return f"{effect:+.2f} standard deviations"
+        return f"{_signed(effect, 2)} standard deviations"
     if item["unit"] == "rate":
-        return f"{100 * effect:+.1f} points"
-    return f"{100 * effect:+.0f} %"
+        return f"{_signed(100 * effect, 1)} points"
+    return f"{_signed(100 * effect, 0)} %"
+
+
+def _signed(value: float, digits: int) -> str:
+    return f"{value:+z,.{digits}f}" if abs(value) < 1e6 else f"{value:+.2g}"
 
 
 def number(value: float | None) -> str:
     """A number with four significant digits; a dash for none."""
     if value is None:
         return "–"
-    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+    return f"{value:,.0f}" if 10_000 <= abs(value) < 1e12 else f"{value:.4g}"
 
 
 def percent(value: float | None) -> str:
