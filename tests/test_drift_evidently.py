@@ -1,7 +1,9 @@
 """Evidently's page on two snapshots: what it is given, and what is said where it is missing."""
 
 import importlib.util
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pandas as pd
 import pytest
@@ -46,6 +48,35 @@ def test_without_the_extra_the_command_says_what_to_install(
     assert command.main(given) == 2
     assert "evidently is not installed" in (told := capsys.readouterr().err) and evidently.ADVICE in told
     assert not (tmp_path / "page.html").exists()
+
+
+class Full:
+    """A page that does not fit on the disk."""
+
+    def save_html(self, file: str) -> None:
+        Path(file).write_text("<html>half a page")
+        raise OSError(28, "No space left on device")
+
+
+def test_a_page_that_cannot_be_written_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text("the one before")
+    with pytest.raises(UserError, match=r"page\.html: cannot be written: No space left on device"):
+        evidently._save(Full(), tmp_path / "page.html")
+    assert [one.name for one in tmp_path.iterdir()] == ["page.html"]
+    assert (tmp_path / "page.html").read_text() == "the one before"
+    with pytest.raises(UserError, match="cannot be written"):
+        evidently._save(Full(), tmp_path / "page.html" / "below a file")
+
+
+def test_no_rows_cannot_be_compared(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--rows: -5 rows cannot be compared"):
+        evidently.write(Snapshot(tmp_path), Snapshot(tmp_path), None, tmp_path / "page.html", -5)
+
+
+def test_an_evidently_that_does_not_load_is_not_said_to_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "evidently", ModuleType("evidently"))  # as where another package is too new for it
+    with pytest.raises(UserError, match="evidently is installed and does not load"):
+        evidently._imported()
 
 
 @pytest.mark.skipif(not THERE, reason="evidently (a gigabyte) is not installed")

@@ -17,8 +17,9 @@ from graphmill.drift import compare, policy, report
 from graphmill.drift.items import ordered
 from graphmill.drift.params import Params
 from graphmill.drift.profile import VERSION, Past
-from graphmill.drift.report import communities, degrees, heat, line, performance
+from graphmill.drift.report import communities, degrees, heat, line, multiples, performance
 from graphmill.drift.report.view import Band, View
+from graphmill.drift.report.words import change, following, headline, number
 
 DAY = 86_400_000_000
 EDGES = [float(edge) for edge in range(65)]
@@ -278,6 +279,113 @@ def test_the_decision_and_what_held_it_back_are_told_in_words() -> None:
     assert "retrain" in row and "rejected" in row and "ann: Black &lt;i&gt;Friday&lt;/i&gt;" in row
 
 
+# ----- what is said
+
+
+def said(state: str = "ok", decision: str = "watch", **changes: Any) -> dict[str, Any]:
+    """A report of which only what is said in words counts."""
+    family = {"state": state, "error": None, "cold_start": False, "p": None, "items": 1, "past": 20}
+    found = {"families": {"feature": family}, "integrity": [], "items": [], "state": state, "decision": decision}
+    return {**found, "policy": {"blocked_by": []}, **changes}
+
+
+def moved(family: str, name: str, state: str = "alarm", effect: float = 0.5, unit: str = "deviation") -> dict[str, Any]:
+    return {"family": family, "name": name, "statistic": "mean", "state": state, "effect": effect, "unit": unit}
+
+
+def test_a_first_check_without_labels_does_not_say_that_nothing_moved() -> None:
+    view = viewed(0, 3, 1)
+    group = {"examples": 2_000, "labels": 0, "positives": 0, "maturity": 0.0, "state": "insufficient_labels"}
+    view.newest["performance"] |= {"labels": 0, "positives": 0, "maturity": 0.0, "groups": {"account": group}}
+    view = replace(view, found=judged(view))
+    assert view.found["state"] == "insufficient_labels" and view.found["past_periods"] == 0
+    assert view.found["words"] == (
+        "Too little history to judge; what could be compared has no large change; "
+        "how good the predictions are is not known, for labels are missing."
+    )
+    assert headline(view.found) == "Too early to say"
+    later = said(families={**said()["families"], "performance": {**said("insufficient_labels")["families"]["feature"]}})
+    assert report.words(later).startswith("No item moved") and report.words(later).endswith("labels are missing.")
+
+
+def test_alarms_are_counted_in_words_and_no_family_hides_another() -> None:
+    one = report.words(said(items=[moved("feature", "age", "warn")]))
+    assert one == "1 warning: age (mean, +0.50 standard deviations)."
+    many = [moved("feature", f"c{n}") for n in range(1_200)] + [moved("structure", "knows", "warn", -0.25, "structure")]
+    assert report.words(said(items=many)) == (
+        "1,200 alarms, 1 warning: c0 (mean, +0.50 standard deviations); knows (mean, -25 %); "
+        "c1 (mean, +0.50 standard deviations) and 1,198 more."
+    )
+
+
+def test_a_failed_part_and_a_broken_rule_hide_no_alarm() -> None:
+    failed = {**said("error")["families"]["feature"], "error": "ValueError: no"}
+    rule = {"rule": "vanished type", "where": "customer", "what": "400 before"}
+    told = report.words(said(families={"feature": failed}, integrity=[rule], items=[moved("structure", "knows")]))
+    assert told == (
+        "The feed looks broken: vanished type, customer (400 before). Parts of the check failed: feature "
+        "(ValueError: no). 1 alarm: knows (mean, +0.50 standard deviations)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("blocked", "words_", "next_"),
+    [
+        (["integrity"], "this cannot be trusted", "Mend what is named here"),
+        (["rejections", "failure"], "this cannot be trusted", "Mend what is named here"),
+        (["cooldown", "rejections"], "training again does not cure this", "the refused challengers"),
+        (["rollout"], "a challenger waits for its rollout", "graphmill.rollout status"),
+    ],
+)
+def test_who_is_called_is_told_for_what(blocked: list[str], words_: str, next_: str) -> None:
+    found = said("alarm", "page", policy={"blocked_by": blocked})
+    assert words_ in headline(found) and next_ in following(found)
+
+
+@pytest.mark.parametrize(
+    ("unit", "effect", "told"),
+    [
+        ("structure", 1e300, "+1e+302 %"), ("structure", 12.0, "+1,200 %"), ("structure", -0.001, "+0 %"),
+        ("deviation", -1e9, "-1e+09 standard deviations"), ("rate", -0.0001, "+0.0 points"),
+    ],
+)  # fmt: skip
+def test_sizes_are_short_whatever_they_are(unit: str, effect: float, told: str) -> None:
+    assert change({**moved("feature", "a", effect=effect, unit=unit)}) == told
+    assert len(number(effect)) < 20 and len(number(-1e300)) < 20
+
+
+def test_long_names_are_cut_in_the_middle_and_whole_where_pointed_at() -> None:
+    name = "begin" + "x" * 300 + "end"
+    view = viewed(14, 2, 0, hostile=name)
+    list(view.newest["columns"].values())[0][f"c0{name}"]["mean"] += 30
+    view = replace(view, found=judged(view))
+    visible = re.sub(r"<svg.*?</svg>|<[^>]+>", "", page(view), flags=re.S)
+    assert "x" * 100 not in visible and "begin" in visible and "xend" in visible
+    assert f'title="node account{name}: c0{name}"' in page(view) and len(view.found["words"]) < 300
+
+
+def test_every_family_that_alarms_is_drawn() -> None:
+    view = viewed(20, 90, 1)
+    for summary in list(view.newest["columns"].values())[0].values():
+        summary["mean"] += 8
+    view.newest["structure"][GRAPHS[0]]["reciprocity"] = 0.4
+    view = replace(view, found=judged(view))
+    rows = [row["item"]["family"] for row in _rows(heat.section(view)) if row["item"]["state"] == "alarm"]
+    cards = [card["item"]["family"] for card in multiples.section(view)["cards"]]
+    assert "structure" in rows and "structure" in cards and len(cards) == multiples.MOST
+
+
+def test_an_estimate_beside_the_training_is_no_cold_start() -> None:
+    families = viewed(20).found["families"]
+    assert families["performance"]["past"] == 20 and not families["performance"]["cold_start"]
+    audit = {"state": "ok", "sampled": 200, "labels": 200, "assumes": "", "figures": {
+        name: {"audited": figure(0.8), "expected": 0.81, "gap": -0.01, "p": 0.7} for name in ("accuracy", "recall")
+    }}  # fmt: skip
+    view = viewed(20)
+    view.newest["performance"]["audit"] = audit
+    assert judged(view)["families"]["performance"]["state"] == "ok"
+
+
 # ----- the page as a whole
 
 
@@ -327,6 +435,40 @@ def test_what_cannot_be_drawn_is_told_and_takes_nothing_from_the_verdict() -> No
     view = viewed(14)
     text = page(replace(view, newest={**view.newest, "structure": {"g": {"flow": "broken"}}}))
     assert "flows: ValueError: " in text and view.found["words"] in text and "Expected and realised" in text
+
+
+@pytest.mark.parametrize("name", sorted(report.SECTIONS))
+def test_each_section_may_fail(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: View) -> None:
+        raise ValueError("no <such> thing")
+
+    monkeypatch.setitem(report.SECTIONS, name, broken)
+    view = viewed(14)
+    text = page(view)
+    assert f"{name}: ValueError: no &lt;such&gt; thing" in text
+    assert view.found["words"] in text and "How this was judged" in text
+
+
+def test_many_periods_make_no_larger_page() -> None:
+    sizes = []
+    for periods in (130, 400):
+        history, newest = [profile(number, 2, 1) for number in range(periods)], profile(periods, 2, 1)
+        view = View(
+            {"clock": "timestamp"}, newest, Past(reference(newest), history, 8, frozenset({periods - 2})), Params(), []
+        )
+        drawing = str(line.item(view, ("feature", "node account: c0", "mean"), "ok"))
+        assert "; 119 past periods from" in drawing and drawing.count('class="left_out"') == 1
+        cohorts = performance.section(view)
+        assert cohorts is not None
+        sizes.append(len(drawing) + len(str(cohorts["plot"])))
+    assert sizes[1] < 1.1 * sizes[0]
+
+
+def test_a_figure_without_a_bound_is_not_drawn() -> None:
+    view = viewed(3)
+    view.newest["performance"]["groups"]["account"]["figures"]["average_precision"]["low"] = None
+    found = performance.section(view)
+    assert found is not None and str(found["plot"]).count('class="realised"') == 3
 
 
 def test_a_first_check_says_that_it_is_one() -> None:

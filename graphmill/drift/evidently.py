@@ -5,6 +5,7 @@ verdict is the drift report's.
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,8 +47,10 @@ def write(reference: Snapshot, current: Snapshot, node: str | None, output: Path
         How many columns were compared.
 
     Raises:
-        UserError: when Evidently is not installed, or there is nothing to compare.
+        UserError: when Evidently is not installed, there is nothing to compare, or the file cannot be written.
     """
+    if rows < 1:
+        raise UserError(f"evidently: --rows: {rows} rows cannot be compared; give at least 1")
     evidently, presets = _imported()
     before, now = (table(snapshot, node, rows) for snapshot in (reference, current))
     names = _common(before, now)
@@ -58,9 +61,21 @@ def write(reference: Snapshot, current: Snapshot, node: str | None, output: Path
     )
     data = [evidently.Dataset.from_pandas(frame[names], data_definition=definition) for frame in (now, before)]
     found = evidently.Report([presets.DataDriftPreset()]).run(*data)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    found.save_html(str(output))
+    _save(found, output)
     return len(names)
+
+
+def _save(page: Any, output: Path) -> None:
+    """Whole or not at all."""
+    partial = output.with_name(f".{output.name}.partial")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        page.save_html(str(partial))
+        os.replace(partial, output)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise UserError(f"{output}: cannot be written: {error.strerror or error}") from error
 
 
 def _imported() -> tuple[Any, Any]:

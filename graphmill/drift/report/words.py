@@ -20,7 +20,7 @@ NEXT = {
     "rejections": "Find out what the refused challengers could not learn, or acknowledge the alarm.",
     "rollout": "See python -m graphmill.rollout status; nothing is retrained before.",
     "retrain": "A challenger is trained; whether it ships, its comparison with the champion decides.",
-    "request_labels": "Have a random sample labelled: python -m graphmill.drift audit-sample --output sample.csv draws it.",
+    "request_labels": "Have a sample labelled; python -m graphmill.drift audit-sample --output sample.csv draws it.",
     "watch": "Nothing to do yet. The next check says whether it lasts.",
     "ok": "",
 }
