@@ -365,7 +365,7 @@ def test_long_names_are_cut_in_the_middle_and_whole_where_pointed_at() -> None:
 
 
 def test_every_family_that_alarms_is_drawn() -> None:
-    view = viewed(20, 90, 1)
+    view = viewed(20, 45, 1)
     for summary in list(view.newest["columns"].values())[0].values():
         summary["mean"] += 8
     view.newest["structure"][GRAPHS[0]]["reciprocity"] = 0.4

@@ -1,7 +1,10 @@
 """The manifests: every overlay is what a cluster takes, and what it would not take is found."""
 
 import copy
+import importlib
 import json
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -442,6 +445,33 @@ def test_every_alert_says_what_to_do() -> None:
         assert rule["annotations"]["runbook"] == f"docs/alerts.md#{name.lower()}"
         assert f"\n## {name}\n" in text
         assert rule["labels"]["severity"] in ("critical", "warning")
+
+
+def questions() -> list[str]:
+    """What the runbook asks Prometheus."""
+    text = (HOME / "docs" / "alerts.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^    (\S.*)$", text, re.M) + re.findall(r"`(graphmill_\w+\{[^`]*\}[^`]*)`", text)
+    return [block for block in blocks if "graphmill_" in block]
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool (Debian's package prometheus) is not installed")
+def test_prometheus_parses_what_the_runbook_asks(tmp_path: Path) -> None:
+    rules = [{"record": f"asked:{place}", "expr": text} for place, text in enumerate(questions())]
+    (tmp_path / "rules.json").write_text(json.dumps({"groups": [{"name": "runbook", "rules": rules}]}))
+    done = subprocess.run(["promtool", "check", "rules", "rules.json"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and len(rules) >= 4, done.stdout + done.stderr
+
+
+def test_the_runbook_names_metrics_that_there_are_and_commands_that_parse() -> None:
+    text = (HOME / "docs" / "alerts.md").read_text(encoding="utf-8")
+    told = "".join(file.read_text(encoding="utf-8") for file in (HOME / "graphmill").rglob("*.py"))
+    for name in set(re.findall(r"graphmill_(?:drift_)?(\w+)", text)):
+        stem = re.sub(r"_(total|bucket)$", "", name)
+        assert stem in told, name
+    for module, words in set(re.findall(r"`python -m (graphmill\.\w+) ([^`]*)`", text)):
+        given = shlex.split(words.replace("…", "why").replace("CHECK", "3f2a"))
+        parser = importlib.import_module(f"{module}.__main__")._parser()
+        parser.parse_args(given)
 
 
 WHO = 'namespace="money", service="fraud", instance="{}"'
