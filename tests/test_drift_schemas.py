@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,51 @@ def test_a_mistake_in_a_profile_is_found(place: tuple[str, ...], value: Any, wor
     inside[place[-1]] = value
     (problem,) = problems("profile", found)
     assert words in problem and problem.startswith("profile")
+
+
+def places(document: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place of a document; of a list its first one only."""
+    inside = document.items() if isinstance(document, dict) else enumerate(document[:1])
+    for name, value in inside:
+        yield (*place, name)
+        if isinstance(value, dict | list):
+            yield from places(value, (*place, name))
+
+
+def changed(document: Any, place: tuple[Any, ...], value: Any) -> Any:
+    found = copy.deepcopy(document)
+    inside = found
+    for name in place[:-1]:
+        inside = inside[name]
+    inside[place[-1]] = value
+    return found
+
+
+def test_another_type_is_refused_wherever_it_stands(tiny_run: Path) -> None:
+    report = json.loads((tiny_run / "artifacts" / "drift_report" / "drift_report.json").read_bytes())
+    for name, document in (("profile", profile(0, 1, 1)), ("report", {**report, "items": report["items"][:1]})):
+        missed, count = [], 0
+        for place in places(document):
+            inside: Any = document
+            for part in place:
+                inside = inside[part]
+            wrong = changed(document, place, [1, "x"] if isinstance(inside, str) else "x")
+            count += 1
+            if inside is not None and not problems(name, wrong):
+                missed.append(place)
+        assert count > 50 and missed == []
+
+
+@pytest.mark.parametrize(
+    "place", [("families", "feature"), ("files", "profile.json"), ("items", 0, "state"), ("state",)]
+)
+def test_what_every_report_has_is_required(tiny_run: Path, place: tuple[Any, ...]) -> None:
+    report = json.loads((tiny_run / "artifacts" / "drift_report" / "drift_report.json").read_bytes())
+    inside = report
+    for name in place[:-1]:
+        inside = inside[name]
+    del inside[place[-1]]
+    assert "is a required property" in " ".join(problems("report", report))
 
 
 @pytest.mark.parametrize(
