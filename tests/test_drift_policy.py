@@ -150,6 +150,12 @@ def test_broken_feeds_and_failed_parts_call_a_person() -> None:
     assert found[0].blocked_by == ["integrity"] and "no rows, payment" in found[0].words
 
 
+def test_what_held_back_is_told_whole() -> None:
+    decision = decide(check(1, broken=("no rows", "vanished type")), [], RULES).canonical()
+    assert decision["words"] == "Held back: broken feed: no rows; broken feed: vanished type."
+    assert decision["why_blocked"] == {"integrity": "broken feed: no rows; broken feed: vanished type"}
+
+
 def test_refused_challengers_back_off_and_then_call_a_person() -> None:
     found = run([check(day, alarm=["feature"]) for day in range(1, 40)], outcome="rejected")
     retrained = [day for day, decision in enumerate(found, 1) if decision.answer == "retrain"]

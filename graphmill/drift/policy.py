@@ -134,7 +134,7 @@ def _told(answer: Answer, triggers: Sequence[Trigger], blocks: Sequence[Block], 
     if drop is not None:
         asked.append(f"the estimated metric fell by {drop:.3f}")
     held = [block.words for item in triggers for block in item.blocks] + [block.words for block in blocks]
-    words = "; ".join(asked) + (f". Held back: {'; '.join(held)}" if held else "")
+    words = ". ".join(filter(None, ["; ".join(asked), f"Held back: {'; '.join(held)}" if held else ""]))
     return Decision(answer, tuple(triggers), tuple(blocks), f"{words}." if words else "")
 
 

@@ -153,7 +153,7 @@ def matrix(title: str, mixing: dict[str, Any], other: dict[str, Any] | None = No
         content += label(left + place * CELL + CELL / 2, 11, str(place + 1), "middle", "tick")
     for row, name in enumerate(rows):
         y = top + row * CELL
-        text = shortened(f"{row + 1} {name}" if rows == columns else str(name), 11)
+        text = shortened(f"{row + 1} {name}" if rows == columns else str(name), 10)
         content += told(str(name), label(left - 5, y + CELL / 2 + 4, text, "end", "tick"))
         content += "".join(
             _cell(left + place * CELL, y, float(share), bool(moved[row, place]), f"{name} to {columns[place]}")
