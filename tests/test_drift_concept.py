@@ -25,9 +25,9 @@ from graphmill.drift import (
     streams,
     verdicts,
 )
+from graphmill.drift.baseline import Past
 from graphmill.drift.cohorts import Enough
 from graphmill.drift.params import Params
-from graphmill.drift.profile import Past
 from graphmill.drift.source import Period, Source
 from graphmill.errors import UserError
 from graphmill.task import Task

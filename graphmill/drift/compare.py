@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 
 from graphmill.drift import charts
+from graphmill.drift.baseline import Past
 from graphmill.drift.charts import Integers, Items, Series
 from graphmill.drift.distances import distances
 from graphmill.drift.findings import findings
@@ -18,7 +19,7 @@ from graphmill.drift.items import SEVERITY, Item
 from graphmill.drift.measures import Measure, measures
 from graphmill.drift.null import Floats
 from graphmill.drift.params import Bounds, Family, Params
-from graphmill.drift.profile import Past, Profile
+from graphmill.drift.profile import Profile
 from graphmill.drift.source import rounded
 
 STATES = ("ok", "warn", "alarm")

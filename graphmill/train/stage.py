@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from graphmill import artifact, lineage
-from graphmill.drift import profile
+from graphmill.drift import baseline
+from graphmill.drift.source import Source
 from graphmill.errors import UserError
 from graphmill.features.inputs import Inputs
 from graphmill.features.store import Features
@@ -147,7 +148,7 @@ def _judge(graph: Graph, validation: pd.DataFrame, scores: Scores) -> dict[str, 
 def _profile(
     graph: Graph, features: Features, folder: Path, result: dict[str, Any], winner: str, params: Params
 ) -> None:
-    """The reference that drift compares with: held-out scores only, those of the training part flatter."""
+    """The baseline that drift compares with: held-out scores only, those of the training part flatter."""
     from graphmill.predict import embed  # predict imports this package
 
     validation, scores = result[winner]["scores"]
@@ -155,6 +156,11 @@ def _profile(
     places = np.flatnonzero((features.examples["split_0"] == "validation") & features.examples["label"].notna())
     assert len(places) == len(validation)
     everything[places] = scores
-    network, inputs = result["network"]
-    embedded = (lambda examples: embed(network, inputs, examples, params)) if winner == params.model.kind else None
-    profile.write(folder, graph, features, everything, result[winner]["threshold"], embed=embedded)
+    begun = baseline.read(features.artifact.path, "features")
+    source = Source(graph, features, features.examples, everything)
+    if winner == params.model.kind:
+        network, inputs = result["network"]
+        source = baseline.with_embeddings(
+            source, begun.reference, lambda examples: embed(network, inputs, examples, params)
+        )
+    baseline.write(folder, baseline.complete(begun, source, result[winner]["threshold"]), source)
