@@ -16,9 +16,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from graphmill.drift import gateway, structure
+from graphmill.drift.baseline import Past
 from graphmill.drift.decision import Answer
 from graphmill.drift.params import Params
-from graphmill.drift.profile import Past, Profile
+from graphmill.drift.profile import Profile
 from graphmill.drift.record import Line
 from graphmill.progress import say
 from graphmill.registry.storage import replace_text
