@@ -12,7 +12,7 @@ import pytest
 
 from graphmill import artifact, drift, registry
 from graphmill.drift import __main__ as command
-from graphmill.drift import record, standing
+from graphmill.drift import audit, record, standing
 from graphmill.drift.decision import Check, Decision, Outcome, Past
 from graphmill.drift.policy import decide
 from graphmill.drift.record import Record, Standing
@@ -402,6 +402,17 @@ def test_the_audit_sample(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     rows.assign(score="high", decision=True).to_parquet(tmp_path / "predictions.parquet")
     assert command.main([*given, "--output", str(tmp_path / "other.csv")]) == 2
     assert "no predictions to draw from" in capsys.readouterr().err
+
+
+def test_an_audit_sample_has_a_name_that_its_readers_find(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"give a name that ends in \.csv or \.parquet"):
+        audit.write(pd.DataFrame({"key": ["a"]}), tmp_path / "sample.xlsx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_replay_of_nothing_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["replay", "--home", str(tmp_path / "mistyped")]) == 0
+    assert "nothing was checked yet, so there is nothing to replay" in capsys.readouterr().out
 
 
 def test_acknowledge(history: Path, capsys: pytest.CaptureFixture[str]) -> None:
