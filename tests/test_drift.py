@@ -120,11 +120,14 @@ TIMES = {"customers": "opened_at", "payments": "paid_at", "referrals": "at"}
 NEWEST = START + pd.Timedelta(days=DAYS - 14)
 
 
-def built(folder: Path, tables: dict[str, pd.DataFrame], end: str | None = None, split: Any = TEMPORAL) -> Source:
+def built(
+    folder: Path, tables: dict[str, pd.DataFrame], end: str | None = None, split: Any = TEMPORAL, **given: Any
+) -> Source:
     """Tables as `ingest` leaves them, then the real stages `graph` and `features`."""
     stop = START + pd.Timedelta(days=DAYS) if end is None else pd.Timestamp(end)
     schema = Schema.parse(SCHEMA)
-    task = Task.parse({"node": "payment", "label": {"column": "is_fraud", "known_after": "5d"}, "split": split})
+    label = {"column": "is_fraud", "known_after": "5d"}
+    task = Task.parse({"node": "payment", "label": label, "split": split, **given})
     with artifact.write(folder / "tables", "tables") as draft:
         for name, table in tables.items():
             column = TIMES.get(name)
@@ -135,8 +138,8 @@ def built(folder: Path, tables: dict[str, pd.DataFrame], end: str | None = None,
         draft.manifest |= {"schema": schema.canonical(), "task": task.canonical(), "as_of": as_of}
     graph.run(folder / "tables", folder / "graph", graph.Params(threads=1))
     windows = [{"over": "payment.customer_id.customer", "sizes": ["7d"], "columns": {"amount": ["mean"]}}]
-    given = features.Params.parse({"windows": windows, "structure": ["core_number"], "structure_every": "14d"})
-    features.run(folder / "tables", folder / "graph", folder / "features", given)
+    params = features.Params.parse({"windows": windows, "structure": ["core_number"], "structure_every": "14d"})
+    features.run(folder / "tables", folder / "graph", folder / "features", params)
     network, rows = Graph.open(folder / "graph"), Features.open(folder / "features")
     return Source(network, rows, rows.examples)
 
@@ -448,6 +451,23 @@ def test_the_past_does_not_depend_on_what_came_later(home: Path, tmp_path: Path)
     for left, right in zip(one.history, two.history, strict=True):
         assert {k: v for k, v in left.items() if k not in drop} == {k: v for k, v in right.items() if k not in drop}
     assert one.reference == two.reference
+
+
+def test_slices_and_the_wait_for_labels_do_not_depend_on_what_came_later(tmp_path: Path) -> None:
+    tables = world()
+    payments = tables["payments"]
+    payments["told_at"] = payments["paid_at"] + 0.1 * (payments["paid_at"] - START)  # labels take longer and longer
+    late = payments["paid_at"] >= pd.Timestamp(KNOWN)
+    payments.loc[late, "channel"] = "aaa"
+    payments["told_at"] = payments["told_at"].astype("datetime64[us]")
+    task = {"label": {"column": "is_fraud", "known_at": "told_at"}, "slices": ["channel"]}
+    one, two = (
+        baseline.begin(built(tmp_path / name, tables, end, **task)) for name, end in (("a", "2025-08-25"), ("b", None))
+    )
+    assert one.reference["label_age"] == two.reference["label_age"]
+    assert one.reference["label_age"] == pytest.approx(moment("1970-01-10", "timestamp"), rel=0.1), "a tenth of 90 days"
+    assert one.reference["slices"] == ["channel=online", "channel=store", "channel=phone"] == two.reference["slices"]
+    assert one == two
 
 
 def test_periods_are_whole_weeks_counted_back_from_what_the_model_knows(home: Path) -> None:

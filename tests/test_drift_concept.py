@@ -175,7 +175,7 @@ def test_a_cohort_is_judged_when_its_labels_are_due_and_by_those_known_then() ->
     young = cohorts.cohort(source, Period(1_100, 2_100), 40)
     assert young.maturity == pytest.approx(0.941), "of the last 59 steps the labels are not known yet"
     assert not young.label[~young.known].any()
-    assert cohorts.label_age(source) == 100
+    assert cohorts.label_age(source, 4_000) == 100
     assert cohorts.cohort(source, Period(50_000, 60_000), 100).maturity is None
 
 
@@ -183,7 +183,10 @@ def test_where_labels_take_unequally_long_nine_of_ten_are_waited_for() -> None:
     source = cohort_source(known_after=0, known_at="fraud_at")
     taken = np.random.default_rng(0).integers(0, 1_000, 4_000)
     source.examples["known"] = source.examples["time"] + taken
-    assert cohorts.label_age(source) == pytest.approx(900, abs=25)
+    assert cohorts.label_age(source, 4_000) == pytest.approx(900, abs=25)
+    source.examples.loc[source.examples["time"] >= 3_000, "known"] += 5_000
+    source.examples.loc[(source.examples["known"] >= 3_000) & (source.examples["time"] < 3_000), "known"] += 9_000
+    assert cohorts.label_age(source, 3_000) == pytest.approx(900, abs=25), "what comes later is not known"
 
 
 def test_performance_has_an_interval_around_each_figure_overall_and_by_slice() -> None:

@@ -309,6 +309,30 @@ def test_the_profile_of_two_parts_has_what_adds_up_and_nothing_else() -> None:
         profile.merge(one, {**two, "end": 6}, reference)
 
 
+def test_scores_merge_part_by_part_whatever_is_in_a_part() -> None:
+    state = np.random.default_rng(4)
+    scores = np.sort(state.beta(1, 20, 3_000))  # the last parts are unlike the first
+    scores[::7] = np.nan
+    frozen = {**features.freeze_number(scores), "histogram": True, "threshold": 0.1}
+
+    def block(part: np.ndarray) -> dict[str, Any]:
+        return {"examples": len(part), "scores": predictions.summary(part, frozen), "slices": {}}
+
+    found: dict[str, Any] = {"examples": 0}
+    for part in (np.full(2, np.nan), np.full(1, np.nan), *np.split(scores, 3_000)):
+        found = predictions.merge(found, block(part), frozen)
+    whole, merged = block(scores)["scores"], found["scores"]
+    assert found["examples"] == merged["rows"] == 3_003 and merged["missing"] == whole["missing"] + 3
+    assert merged["histogram"] == whole["histogram"]
+    for name in ("mean", "deviation", "above"):
+        assert merged[name] == pytest.approx(whole[name], rel=5e-6), name
+    nothing = predictions.merge(block(np.full(2, np.nan)), block(np.full(1, np.nan)), frozen)["scores"]
+    assert (nothing["mean"], nothing["above"], nothing["missing"]) == (None, None, 3)
+    undecided = {**frozen, "threshold": None}
+    assert predictions.merge(block(scores), block(scores), undecided)["scores"]["above"] is not None
+    assert predictions.summary(scores, undecided)["above"] is None
+
+
 def test_quantiles_of_merged_parts_are_read_off_the_bins() -> None:
     values = np.random.default_rng(1).normal(size=(20_000, 1)).astype(np.float32)
     how = features.freeze_number(values[:, 0]) | {"histogram": True}

@@ -225,8 +225,8 @@ def test_groups_merge_what_is_rare_and_leave_out_what_is_missing() -> None:
     rows = SimpleNamespace(columns={"a": [Field(name="kind", kind="category", vocabulary=names)]}, nodes={"a": values})
     task = SimpleNamespace(node="b")
     given_source = Source(SimpleNamespace(task=task, judges_events=True), rows, None)  # type: ignore[arg-type]
-    frozen = {"node a": {"kind": {"kind": "category", "top": names}}}
-    found = groups.groups(given_source, "a", Period(0, 1), frozen)
+    reference = {"columns": {"node a": {"kind": {"kind": "category", "top": names}}}}
+    found = groups.groups(given_source, "a", Period(0, 1), reference)
     assert found is not None and found.by == "a.kind" and found.names == [*names[:7], "other"]
     assert found.codes.tolist() == [0, 6, 7, 7, -1]
     assert groups.groups(given_source, "a", Period(0, 1), {}) is None

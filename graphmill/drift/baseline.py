@@ -67,9 +67,9 @@ def begin(source: Source) -> Past:
         "columns": features.freeze(scopes(source, Period(ALWAYS, until))),
         "node_types": list(source.graph.nodes),
         "relations": [relation.name for relation in source.relations],
-        "slices": cohorts.freeze(source.examples),
+        "slices": cohorts.freeze(source.examples.iloc[source.example_places(Period(ALWAYS, until))]),
         "metric": source.graph.task.metric,
-        "label_age": cohorts.label_age(source),
+        "label_age": cohorts.label_age(source, until),
     }
     return Past(reference, _begun(source, reference))
 
@@ -179,7 +179,7 @@ def read(folder: Path, stage: str = "train") -> Past:
             raise UserError(f"{file}: missing, so drift has nothing to compare with; {advice}") from None
         except ValueError:
             raise UserError(f"{file}: not readable as JSON; {advice}") from None
-        if documents[-1].get("version") != VERSION:
-            found = documents[-1].get("version")
+        found = documents[-1].get("version") if isinstance(documents[-1], dict) else None
+        if found != VERSION:
             raise UserError(f"{file}: profile version {found}, this version reads {VERSION}; {advice}")
     return Past(documents[0], documents[1]["periods"], len(documents[1]["periods"]))

@@ -69,11 +69,11 @@ def known_by(examples: pd.DataFrame, rows: Integers, moment: int) -> Mask:
     return known
 
 
-def label_age(source: Source) -> int:
+def label_age(source: Source, until: int) -> int:
     """How old predictions have to be until their labels are there, in clock units.
 
     Fixed by the task where all labels take equally long; else what nine of ten took in the older half of the
-    examples, whose late ones have come.
+    examples up to a moment, whose late ones have come by then.
     """
     task, clock, examples = source.graph.task, source.graph.clock, source.examples
     if task.split.kind != "temporal":
@@ -81,9 +81,10 @@ def label_age(source: Source) -> int:
     if task.label.known_at is None:
         behind = task.label.between[1] if task.label.between else 0
         return duration(task.label.known_after, clock) + max(0, duration(behind, clock))
-    time = examples["time"].to_numpy(np.int64)
-    old = examples["label"].notna().to_numpy(bool) & (time <= np.median(time)) if len(time) else np.empty(0, bool)
-    taken = examples["known"].to_numpy(np.int64)[old] - time[old]
+    rows = source.example_places(Period(ALWAYS, until))
+    time = examples["time"].to_numpy(np.int64)[rows]
+    old = known_by(examples, rows, until) & (time <= np.median(time)) if len(time) else np.empty(0, bool)
+    taken = examples["known"].to_numpy(np.int64)[rows][old] - time[old]
     return max(0, int(np.quantile(taken, KNOWN, method="higher"))) if len(taken) else 0
 
 

@@ -189,7 +189,8 @@ def _moments(one: Summary, other: Summary) -> Summary:
     first, second = (part["rows"] - part["missing"] for part in parts)
     share, apart = second / (first + second), other["mean"] - one["mean"]
     variance = (1 - share) * one["deviation"] ** 2 + share * other["deviation"] ** 2 + share * (1 - share) * apart**2
-    return {"mean": rounded(one["mean"] + share * apart), "deviation": rounded(float(np.sqrt(variance)))}
+    # not rounded: of many merges the last would be lost
+    return {"mean": one["mean"] + share * apart, "deviation": float(np.sqrt(variance))}
 
 
 def _read_off(histogram: list[int] | None, edges: list[float]) -> list[float | None]:

@@ -81,11 +81,9 @@ def merge(one: Summary, other: Summary, frozen: Summary) -> Summary:
 def _merged(one: Summary, other: Summary, frozen: Summary) -> Summary:
     found = features.merge(one, other, frozen)
     kept = {name: found[name] for name in one if name in found}  # a slice has few numbers
-    if one["above"] is None or other["above"] is None:
-        return kept | {"above": None}
-    first, second = (part["rows"] - part["missing"] for part in (one, other))
-    share = (first * one["above"] + second * other["above"]) / (first + second)
-    return kept | {"above": rounded(share)}
+    known = [(part["rows"] - part["missing"], part["above"]) for part in (one, other) if part["above"] is not None]
+    total = sum(count for count, _ in known)
+    return kept | {"above": sum(count * above for count, above in known) / total if total else None}
 
 
 def _few(scores: Floats, frozen: Summary) -> Summary:
@@ -94,5 +92,6 @@ def _few(scores: Floats, frozen: Summary) -> Summary:
 
 
 def _above(scores: Floats, frozen: Summary) -> Summary:
-    threshold = frozen["threshold"]
-    return {"above": None if threshold is None else rounded(float(np.mean(scores >= threshold)))}
+    threshold, there = frozen["threshold"], scores[np.isfinite(scores)]
+    known = threshold is not None and len(there) > 0
+    return {"above": rounded(float(np.mean(there >= threshold))) if known else None}

@@ -59,7 +59,7 @@ def _labels(source: Source, reference: dict[str, Any]) -> tuple[int | None, int 
     before, now = reference["train_end"], train_end(source.graph)
     if before is None or now is None:
         return None, None
-    times = source.examples["time"].to_numpy(np.int64) + label_age(source)
+    times = source.examples["time"].to_numpy(np.int64) + label_age(source, source.graph.as_of)
     known = source.examples["label"].notna().to_numpy(bool)
     return int(np.sum(known & (times <= before))), int(np.sum(known & (times > before) & (times <= now)))
 
@@ -67,7 +67,7 @@ def _labels(source: Source, reference: dict[str, Any]) -> tuple[int | None, int 
 def _learns_until(source: Source) -> int | None:
     """Up to which moment a new training would learn: labels that are not known at the end of its part do not count."""
     end = train_end(source.graph)
-    return None if end is None else end - label_age(source)
+    return None if end is None else end - label_age(source, source.graph.as_of)
 
 
 def _edges(source: Source, reference: dict[str, Any]) -> float | None:

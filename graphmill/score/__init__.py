@@ -14,6 +14,7 @@ from pydantic import Field, field_validator
 from graphmill import artifact, lineage, predict
 from graphmill.clock import ALWAYS, duration, moment, text
 from graphmill.drift.profile import compact
+from graphmill.drift.source import Period
 from graphmill.errors import UserError
 from graphmill.features.store import Features
 from graphmill.graph.store import Graph
@@ -55,8 +56,7 @@ def run(model: str | Path, graph: str | Path, features: str | Path, predictions:
     rows = nodes_to_score(network, params)
     if params.hidden != "none":
         senders.check(trained)
-    until = network.as_of if network.judges_events else _moment(network, params)
-    newest = Newest.of(trained, network, found, until)
+    newest = Newest.of(trained, network, found, _scored_period(network, params))
     with artifact.write(predictions, "predictions") as draft:
         total = _write(trained, network, found, rows, params, draft.folder, newest)
         if newest is not None:
@@ -85,10 +85,7 @@ def nodes_to_score(graph: Graph, params: Params) -> pd.DataFrame:
     node = graph.task.node
     born = graph.node_time(node)
     if graph.judges_events:
-        since = ALWAYS
-        if params.newest is not None:
-            since = graph.as_of - duration(params.newest, graph.clock, "score.newest")
-        ids = np.flatnonzero(born >= since)
+        ids = np.flatnonzero(born >= _scored_period(graph, params).start)
         times = born[ids]
     else:
         now = _moment(graph, params)
@@ -97,6 +94,14 @@ def nodes_to_score(graph: Graph, params: Params) -> pd.DataFrame:
     if len(ids) == 0:
         raise UserError(f"score: no node of type {node!r} to score; check score.moment and score.newest")
     return pd.DataFrame({"node": ids.astype(np.int32), "time": times.astype(np.int64)})
+
+
+def _scored_period(graph: Graph, params: Params) -> Period:
+    """From when on events are scored, and up to when; entities are as of a moment."""
+    if not graph.judges_events:
+        return Period(ALWAYS, _moment(graph, params))
+    length = None if params.newest is None else duration(params.newest, graph.clock, "score.newest")
+    return Period(ALWAYS if length is None else graph.as_of - length, graph.as_of)
 
 
 def _moment(graph: Graph, params: Params) -> int:

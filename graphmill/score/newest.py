@@ -6,7 +6,7 @@ import pandas as pd
 from graphmill.drift import baseline, predictions, profile
 from graphmill.drift.baseline import Past
 from graphmill.drift.periods import newest_period
-from graphmill.drift.source import Floats, Source
+from graphmill.drift.source import Floats, Period, Source
 from graphmill.errors import UserError
 from graphmill.features.store import Features
 from graphmill.graph.store import Graph
@@ -21,27 +21,36 @@ class Newest:
         past: the model's.
         graph: today's.
         features: today's.
-        until: where the period ends.
+        period: the newest, as far as it is scored.
 
     Attributes:
         profile: its block ``predictions`` is of all rows that were added, which lie in the newest period.
     """
 
-    def __init__(self, past: Past, graph: Graph, features: Features, until: int) -> None:
-        self._past, self._events = past, graph.judges_events
-        self._period = newest_period(until, past.reference)
+    def __init__(self, past: Past, graph: Graph, features: Features, period: Period) -> None:
+        self._past, self._events, self._period = past, graph.judges_events, period
         self._head = profile.head(Source(graph, features, features.examples), self._period)
         self.profile = {**self._head, "predictions": {"examples": 0}}
 
     @classmethod
-    def of(cls, model: Model, graph: Graph, features: Features, until: int) -> "Newest | None":
-        """None, and why is told, for a model without a baseline: its scores are wanted all the same."""
+    def of(cls, model: Model, graph: Graph, features: Features, scored: Period) -> "Newest | None":
+        """None, and why is told, for a model without a baseline: its scores are wanted all the same.
+
+        Args:
+            model: the model.
+            graph: today's.
+            features: today's.
+            scored: from when on events are scored, and up to when.
+        """
         try:
             past = baseline.read(model.path)
         except UserError as error:
             say(f"score: no profile of the scores is written: {error}")
             return None
-        return None if past.reference["scores"] is None else cls(past, graph, features, until)
+        if past.reference.get("scores") is None:
+            return None
+        period = newest_period(scored.end, past.reference)
+        return cls(past, graph, features, period._replace(start=max(period.start, scored.start)))
 
     def add(self, rows: pd.DataFrame, scores: Floats) -> None:
         """Take up a part of the scores.
@@ -60,7 +69,7 @@ class Newest:
     def words(self) -> str:
         """The share of positive decisions, beside those of the model's past periods; empty where there is none."""
         blocks = [self.profile, *self._past.history]
-        now, *before = (one["predictions"].get("scores", {}).get("above") for one in blocks)
+        now, *before = (one.get("predictions", {}).get("scores", {}).get("above") for one in blocks)
         usual = [share for share in before if share is not None]
         if now is None or not usual:
             return ""

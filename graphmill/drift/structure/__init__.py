@@ -48,7 +48,7 @@ def build(
     Args:
         source: the graph and its features.
         period: only edges and rows inside it are counted; those without time always.
-        reference: what was frozen at training; its columns make the groups of the mixing matrices.
+        reference: what was frozen at training, which makes the groups of the mixing matrices.
         before: the profile of an earlier period. Where it ends as this one starts, or a graph has no time, it is what
             this one is compared with; else the period before is looked at again in ``source``.
 
@@ -56,7 +56,7 @@ def build(
         ``{"payment.account_id.account to account": {"timed": bool, "edges": n, "nodes": n, "mean_degree": x,
         "gini": x, …}, "account.transfer.account": {"timed": bool, "reciprocity": x, "clustering": x, …}, …}``.
     """
-    frozen = (reference or {}).get("columns", {})
+    frozen = reference or {}
     found = {f"nodes {node}": _rows(source, node, period) for node in source.graph.nodes}
     for relation in source.relations:
         found |= _relation(source, relation, period)

@@ -34,14 +34,14 @@ def described(found: Edges) -> Values:
     return values
 
 
-def remembered(source: Source, found: Edges, period: Period, frozen: dict[str, Any], size: Room) -> Values:
+def remembered(source: Source, found: Edges, period: Period, reference: dict[str, Any], size: Room) -> Values:
     """What the next period is compared with: mixing matrix, sketch of the edges, communities of a sample of nodes.
 
     Args:
         source: the graph.
         found: its edges in the period.
         period: the period.
-        frozen: the columns that were frozen at training, by scope.
+        reference: what was frozen at training, which makes the groups of the mixing matrix.
         size: of the sketches.
 
     Returns:
@@ -52,7 +52,7 @@ def remembered(source: Source, found: Edges, period: Period, frozen: dict[str, A
         return {}
     ends = source.hashes(found.source), source.hashes(found.target)
     values: Values = {"sketch": sketch.packed(sketch.edge_sketch(found, *ends, size.edges))}
-    matrix = mixing.mixing(found, *_groups(source, found, period, frozen))
+    matrix = mixing.mixing(found, *_groups(source, found, period, reference))
     if matrix is not None:
         values["mixing"] = matrix
         if found.homogeneous:
@@ -78,8 +78,8 @@ def compared(now: Values, before: Values, size: Room) -> Values:
     return found
 
 
-def _groups(source: Source, found: Edges, period: Period, frozen: dict[str, Any]) -> tuple[Groups, Groups]:
-    one, other = (groups(source, node, period, frozen) for node in (found.source, found.target))
+def _groups(source: Source, found: Edges, period: Period, reference: dict[str, Any]) -> tuple[Groups, Groups]:
+    one, other = (groups(source, node, period, reference) for node in (found.source, found.target))
     degrees = (found.sent + found.received,) * 2 if found.homogeneous else (found.sent, found.received)
     return one or by_degree(degrees[0]), other or by_degree(degrees[1])
 

@@ -21,23 +21,23 @@ class Groups(NamedTuple):
     """int8 ``[N]``, -1 where it is not known."""
 
 
-def groups(source: Source, node: str, period: Period, frozen: dict[str, Any]) -> Groups | None:
+def groups(source: Source, node: str, period: Period, reference: dict[str, Any]) -> Groups | None:
     """The groups of a node type as of a period's end; None where nothing makes any.
 
     A judged entity has its label, the newest that was known by then. Other nodes have the first category of their
-    table that the frozen profile knows more than one value of.
+    table that the reference knows more than one value of.
 
     Args:
         source: the graph and its features.
         node: a node type.
         period: the period.
-        frozen: the columns that were frozen at training, by scope.
+        reference: what was frozen at training: ``columns``, and ``label_age``, else that of the period's end.
     """
     if node == source.graph.task.node and not source.graph.judges_events:
-        found = _labels(source, node, period)
+        found = _labels(source, node, period, reference)
         if found is not None:
             return found
-    return _category(source, node, frozen.get(f"node {node}", {}))
+    return _category(source, node, reference.get("columns", {}).get(f"node {node}", {}))
 
 
 def by_degree(degree: Integers) -> Groups:
@@ -47,9 +47,10 @@ def by_degree(degree: Integers) -> Groups:
     return Groups("degree", names, codes)
 
 
-def _labels(source: Source, node: str, period: Period) -> Groups | None:
+def _labels(source: Source, node: str, period: Period, reference: dict[str, Any]) -> Groups | None:
     times = source.examples["time"].to_numpy(np.int64)
-    old = times <= period.end - label_age(source)  # equally old in each period, or quick labels alone are there
+    age = reference["label_age"] if "label_age" in reference else label_age(source, period.end)
+    old = times <= period.end - age  # equally old in each period, or quick labels alone are there
     known = old & known_by(source.examples, np.arange(len(times)), period.end)
     chosen = source.examples[known].sort_values("time", kind="stable")
     codes = np.full(source.graph.nodes[node], -1, np.int8)
