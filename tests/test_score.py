@@ -55,17 +55,43 @@ def test_the_profile_of_the_scores_is_that_of_the_newest_period_however_they_are
     assert f"{rows['decision'].mean():.2%} of the newest period's are positive" in capsys.readouterr().out
 
 
-def test_a_model_whose_profile_is_another_version_scores_all_the_same(tiny_run, tmp_path, capsys):
+def test_of_a_period_that_is_scored_in_part_the_profile_says_which_part(tiny_run, tmp_path):
+    root = tiny_run / "artifacts"
+    given = score.Params(newest="3d", embeddings=False)
+    score.run(root / "model", root / "graph", root / "features", tmp_path / "found", given)
+    found = json.loads((tmp_path / "found" / "profile.json").read_bytes())
+    rows = pq.read_table(tmp_path / "found" / "predictions.parquet").num_rows
+    assert found["end"] - found["start"] == 3 * 86_400_000_000 and found["predictions"]["examples"] == rows > 0
+
+
+def without_predictions(folder):
+    file = folder / "history.json"
+    document = json.loads(file.read_bytes())
+    for period in document["periods"]:
+        del period["predictions"]
+    file.write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    ("change", "told", "written"),
+    [
+        (lambda folder: (folder / "reference.json").write_text('{"version": 1}'), "no profile of the scores", False),
+        (lambda folder: (folder / "history.json").write_text("[]"), "no profile of the scores", False),
+        (without_predictions, "positive, as of", True),
+    ],
+)
+def test_a_model_whose_profile_cannot_be_used_scores_all_the_same(tiny_run, tmp_path, capsys, change, told, written):
     root = tiny_run / "artifacts"
     trained = artifact.read(root / "model", "model")
     with artifact.write(tmp_path / "model", "model") as draft:
         shutil.copytree(trained.path, draft.folder, dirs_exist_ok=True)
         draft.manifest |= trained.manifest
         (draft.folder / "lineage.json").unlink()
-        (draft.folder / "profile" / "reference.json").write_text('{"version": 1}')
-    score.run(tmp_path / "model", root / "graph", root / "features", tmp_path / "found", score.Params())
-    assert (tmp_path / "found" / "predictions.parquet").exists() and not (tmp_path / "found" / "profile.json").exists()
-    assert "no profile of the scores is written" in capsys.readouterr().out
+        change(draft.folder / "profile")
+    score.run(tmp_path / "model", root / "graph", root / "features", tmp_path / "found", score.Params(embeddings=False))
+    assert (tmp_path / "found" / "predictions.parquet").exists()
+    assert (tmp_path / "found" / "profile.json").exists() == written
+    assert told in capsys.readouterr().out
 
 
 def test_nothing_to_score_and_an_altered_model_are_told(tiny_run, tmp_path):

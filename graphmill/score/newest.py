@@ -73,6 +73,6 @@ class Newest:
         usual = [share for share in before if share is not None]
         if now is None or not usual:
             return ""
-        return (
-            f"; {now:.2%} of the newest period's are positive, {min(usual):.2%} to {max(usual):.2%} in the model's past"
-        )
+        whose = "of the newest period's" if self._past.reference["timed"] else "of them"
+        past = " to ".join(dict.fromkeys(f"{share:.2%}" for share in (min(usual), max(usual))))
+        return f"; {now:.2%} {whose} are positive, {past} in the model's past"
