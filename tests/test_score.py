@@ -76,7 +76,7 @@ def without_predictions(folder):
     ("change", "told", "written"),
     [
         (lambda folder: (folder / "reference.json").write_text('{"version": 1}'), "no profile of the scores", False),
-        (lambda folder: (folder / "history.json").write_text("[]"), "no profile of the scores", False),
+        (lambda folder: (folder / "reference.json").write_text("[]"), "no profile of the scores", False),
         (without_predictions, "positive, as of", True),
     ],
 )
