@@ -18,6 +18,7 @@ from graphmill.drift import (
     baseline,
     compare,
     distances,
+    findings,
     integrity,
     measures,
     periods,
@@ -242,6 +243,30 @@ def test_unseen_categories_are_told(home: Path, tmp_path: Path) -> None:
     item = next(item for item in found["items"] if item["statistic"] == "unseen share" and "channel" in item["name"])
     assert item["state"] == "alarm" and item["value"] == pytest.approx(0.1, abs=0.03) and item["reference"] == 0
     assert "<script>" not in (tmp_path / "drift_report" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_category_that_comes_no_more_is_told_where_no_chart_can_say_so() -> None:
+    def period(end: int, store: int) -> dict[str, Any]:
+        counts = {"online": 53 - store, "store": store, "fax": 1}
+        column = {"rows": 56, "missing": 2, "counts": counts, "other": 0, "unseen": 0}
+        return {"version": 2, "start": end - 1, "end": end, "columns": {"node x": {"c": column}}, "rows": {}}
+
+    how = {"kind": "category", "top": ["online", "store", "fax"], "seen": {}, "histogram": False, "boolean": False}
+    reference = {"columns": {"node x": {"c": how}}, "timed": True, "period": 1, "until": 15, "scores": None}
+    past = Past(reference, [period(end, 20 + end % 5) for end in range(1, 16)], 15)
+
+    def told(newest: dict[str, Any]) -> list[tuple[str, str, str]]:
+        found = findings.findings(newest, past, Params())
+        return [(item.name, item.statistic, item.state) for item in found]
+
+    assert told(period(16, 0)) == [("node x: c", "vanished category", "warn")]
+    assert told(period(16, 1)) == []
+    rare = period(16, 20)
+    rare["columns"]["node x"]["c"]["counts"]["fax"] = 0
+    assert told(rare) == [], "of one in fifty there may be none"
+    nothing = period(16, 0)
+    nothing["columns"]["node x"]["c"] |= {"rows": 0, "missing": 0, "counts": dict.fromkeys(how["top"], 0)}
+    assert told(nothing) == [("node x: c", "no value", "warn")]
 
 
 @pytest.mark.parametrize("broken", ["referrals", "payments", "amount", "type", "relation"])

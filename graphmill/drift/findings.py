@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from graphmill.drift import verdicts
+from graphmill.drift import features, verdicts
 from graphmill.drift.baseline import Past
 from graphmill.drift.items import Item
 from graphmill.drift.measures import measures
@@ -12,12 +12,15 @@ from graphmill.drift.profile import Profile
 
 LATEST = 3
 """Accepted past periods, the newest, that say what is usual."""
+EXPECTED = 10
+"""Rows of a category that would have come at the least: with so many, none at all is no chance."""
 
 
 def findings(newest: Profile, past: Past, params: Params) -> list[Item]:
-    """New columns and types, first categories never seen, columns that ran dry, labels that are not there yet."""
+    """New columns and types, categories that come first or no more, columns that ran dry, labels not there yet."""
     found = [_told("feature", told, "unreadable check") for told in past.left_out]
-    found += [*_new(newest, past.reference), *_strange(newest, past, params), *_dry(newest, past, params)]
+    found += [*_new(newest, past.reference), *_strange(newest, past, params), *_gone(newest, past)]
+    found += _dry(newest, past, params)
     return found + verdicts.items(newest, past.reference, params)
 
 
@@ -44,6 +47,22 @@ def _strange(newest: Profile, past: Past, params: Params) -> Iterator[Item]:
             known = [share for share in before if share is not None]
             if summary.get("unseen") and len(known) >= params.enough and not any(known):
                 yield _told("feature", f"{scope}: {name}", "new category")
+
+
+def _gone(newest: Profile, past: Past) -> Iterator[Item]:
+    """Columns of which a category came in each past period and comes no more: with few columns no chart may say so."""
+    for scope, columns in newest.get("columns", {}).items():
+        for name, summary in columns.items():
+            if "counts" not in summary:
+                continue
+            known = [one.get("columns", {}).get(scope, {}).get(name, {}) for one in past.usual]
+            before = [features.shares(one) for one in known if one.get("rows", 0) > one.get("missing", 0)]
+            if len(before) < LATEST:
+                continue
+            rows = summary["rows"] - summary["missing"]
+            usual = {each: min(one[f"share of {each}"] for one in before) for each in summary["counts"]}
+            if any(rows * usual[each] >= EXPECTED and count == 0 for each, count in summary["counts"].items()):
+                yield _told("feature", f"{scope}: {name}", "vanished category")
 
 
 def _unseen(profile: Profile, scope: str, name: str) -> Any:

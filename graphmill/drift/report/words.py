@@ -29,6 +29,7 @@ SAID = {
     "new node type": "not known to the model",
     "new edge type": "not known to the model",
     "new category": "seen in no period before",
+    "vanished category": "one that came in each past period comes no more",
     "no value": "the latest periods had one",
     "unreadable check": "left out of the past",
     "unreadable file": "left out of the labels or the log",
