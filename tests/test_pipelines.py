@@ -72,7 +72,8 @@ def test_every_decision_has_a_branch_of_its_own_that_says_which(answer):
             tasks = components[branch["componentRef"]["name"]]["dag"]["tasks"]
             taken.append([task["taskInfo"]["name"] for task in tasks.values()])
     (titles,) = taken
-    assert "train" in titles[1].lower() if answer == "retrain" else titles == [f"Keep: {answer}"]
+    trains = any(title.startswith("Train: ") for title in titles)
+    assert trains if answer == "retrain" else titles == [f"Keep: {answer}"]
 
 
 @pytest.mark.parametrize("name", NAMES)

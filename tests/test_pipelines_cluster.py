@@ -802,9 +802,11 @@ def test_status_of_a_run_lists_its_tasks(server, capsys):
         ({"drift": "FAILED"}, None),
     ],
 )
-def test_status_tells_what_drift_decided(server, capsys, tasks, decision):
+def test_status_tells_what_drift_decided(server, capsys, monkeypatch, tasks, decision):
+    golden = source.parse((HOME / "tests" / "golden" / "monitoring.yaml").read_text())
+    monkeypatch.setattr(source, "compiled", lambda name: golden)
     server.play(Step("SUCCEEDED" if decision else "FAILED", tasks))
-    main(["submit", "monitoring", "--name", "tonight", *QUICK])
+    main(["submit", "monitoring", "--name", "tonight", "-p", "data=s3://b/data", *QUICK])
     said(capsys)
     assert main(["status", "tonight", "--json"]) == 0
     assert json.loads(said(capsys)[0])["decision"] == decision

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -22,6 +24,7 @@ from pipelines.platform import Cluster
 from tests import tiny, trainer_server
 from tests.trainer_server import Refused, Step, World, pod
 
+HOME = Path(__file__).parent.parent
 GIVEN = """
 every: {cpu_request: 1, memory_request: 2Gi, node_selector: {pool: work}, retries: 1}
 claims: {shared: big}
@@ -294,6 +297,16 @@ def test_the_stage_trains_by_a_job_where_it_is_told_of_one(volume, tmp_path, mon
     ((graph, features, model, params),) = asked
     assert (graph, features, model) == tuple(str(tmp_path / name) for name in ("graph", "features", "model"))
     assert params.processes == 2
+
+
+@pytest.mark.parametrize("code", ["from components.trainjob import run", "from components import workflow"])
+def test_a_step_can_import_what_its_function_asks_for(code):
+    """Kubeflow starts steps with this variable, and kfp then lacks what compiles."""
+    environment = os.environ | {"_KFP_RUNTIME": "true", "PYTHONPATH": str(HOME)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd="/", text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    golden = (HOME / "tests" / "golden" / "training.yaml").read_text()
+    assert "_KFP_RUNTIME=true python3 -m kfp.dsl.executor_main" in " ".join(golden.split())
 
 
 def test_without_a_cluster_there_is_no_job(volume, tmp_path, monkeypatch):
