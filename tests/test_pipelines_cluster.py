@@ -790,6 +790,35 @@ def test_status_of_a_run_lists_its_tasks(server, capsys):
     assert TITLES["train"] in said(capsys)[0].splitlines()[-1]
 
 
+@pytest.mark.parametrize(
+    ("tasks", "decision"),
+    [
+        ({"drift": "SUCCEEDED", "keep": "SUCCEEDED"}, "page"),
+        ({"drift": "SUCCEEDED", "keep-2": "SUCCEEDED"}, "request_labels"),
+        ({"drift": "SUCCEEDED", "keep-3": "RUNNING"}, "watch"),
+        ({"drift": "SUCCEEDED", "keep-4": "FAILED"}, "ok"),
+        ({"drift": "SUCCEEDED", "train": "FAILED"}, "retrain"),
+        ({"drift": "SUCCEEDED"}, None),
+        ({"drift": "FAILED"}, None),
+    ],
+)
+def test_status_tells_what_drift_decided(server, capsys, monkeypatch, tasks, decision):
+    golden = source.parse((HOME / "tests" / "golden" / "monitoring.yaml").read_text())
+    monkeypatch.setattr(source, "compiled", lambda name: golden)
+    server.play(Step("SUCCEEDED" if decision else "FAILED", tasks))
+    main(["submit", "monitoring", "--name", "tonight", "-p", "data=s3://b/data", *QUICK])
+    said(capsys)
+    assert main(["status", "tonight", "--json"]) == 0
+    assert json.loads(said(capsys)[0])["decision"] == decision
+
+
+def test_a_training_has_no_decision(server, capsys):
+    run = finished(server, Step("SUCCEEDED", {"train": "SUCCEEDED"}))
+    said(capsys)
+    assert main(["status", run["run_id"], "--json"]) == 0
+    assert json.loads(said(capsys)[0])["decision"] is None
+
+
 def test_status_follows(server, capsys):
     server.play(Step("RUNNING"), Step("RUNNING", {"ingest": "RUNNING"}), Step("FAILED", {"ingest": "FAILED"}))
     assert main(["submit", "training", "--no-wait", "--name", "tonight"]) == 0
