@@ -1,7 +1,6 @@
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import grpc
@@ -113,7 +112,7 @@ def test_what_runs_when_it_is_told_to_stop_is_finished(tmp_path):
 
     def events() -> None:
         body = {"events": [{"id": "slow"}]}
-        answers.append(httpx.post(f"{server.url}/v1/graph/events", json=body, timeout=30).status_code)
+        answers.append(httpx.post(f"{server.url}/v1/graph/events", json=body, timeout=60).status_code)
 
     def infer() -> None:
         contents = messages.InferTensorContents(bytes_contents=[b"sleep0.5"])
@@ -121,17 +120,16 @@ def test_what_runs_when_it_is_told_to_stop_is_finished(tmp_path):
         with grpc.insecure_channel(f"127.0.0.1:{server.grpc}") as channel:
             stub = stubs.GRPCInferenceServiceStub(channel)
             request = messages.ModelInferRequest(model_name="oracle", inputs=[tensor])
-            answers.append(stub.ModelInfer(request, timeout=30).model_name)
+            answers.append(stub.ModelInfer(request, timeout=60).model_name)
 
     with running(tmp_path / "log", "--insecure-local") as server:
         threads = [threading.Thread(target=events), threading.Thread(target=infer)]
         for thread in threads:
             thread.start()
-        while httpx.get(f"{server.url}/metrics").text.count('graphmill_requests_total{protocol="grpc"} 1.0') == 0:
-            time.sleep(0.05)
+        server.until_told("asleep", "slow events")
         assert server.stop() == 0
         for thread in threads:
-            thread.join(30)
+            thread.join(60)
         log = server.log.read_text()
     assert sorted(answers, key=str) == [200, "oracle"]
     assert log.rstrip().endswith("stopped")
@@ -191,10 +189,10 @@ def test_grpc_does_not_compute_what_its_client_waits_for_no_more(tmp_path):
 
     with running(tmp_path / "log") as server, grpc.insecure_channel(f"127.0.0.1:{server.grpc}") as channel:
         stub = stubs.GRPCInferenceServiceStub(channel)
-        slow = ask(b"sleep1", 30)
-        time.sleep(0.2)  # the server sleeps by now
+        slow = ask(b"sleep2", 60)
+        server.until_told("asleep")
         assert ask(b"late", 0.1).code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        assert slow.code() is grpc.StatusCode.OK and ask(b"a", 30).code() is grpc.StatusCode.OK
+        assert slow.code() is grpc.StatusCode.OK and ask(b"a", 60).code() is grpc.StatusCode.OK
         found = samples(httpx.get(f"{server.url}/metrics").text, "graphmill_batch_instances_sum")
         assert found == {"": 2}
 
