@@ -172,7 +172,12 @@ def session():
     from pyspark.sql import SparkSession
 
     builder = SparkSession.builder.config("spark.log.level", "ERROR")
-    for name, value in SPARK.items():
+    # the interpreted and little compiled code of a short life costs least
+    quick = {
+        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+        "spark.sql.codegen.wholeStage": False,
+    }
+    for name, value in (SPARK | quick).items():
         builder = builder.config(name, str(value).lower())
     running = builder.getOrCreate()
     yield running

@@ -40,7 +40,7 @@ def clean(monkeypatch, folder):
 
 
 def record(folder, stage, kind, **section):
-    with tracked(stage, folder / "artifacts" / kind, section):
+    with tracked(stage, folder / "artifacts" / kind, {"patience": 900.0} | section):
         pass
 
 
