@@ -172,13 +172,10 @@ def session():
     from pyspark.sql import SparkSession
 
     builder = SparkSession.builder.config("spark.log.level", "ERROR")
-    # the interpreted and little compiled code of a short life costs least
-    quick = {
-        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
-        "spark.sql.codegen.wholeStage": False,
-    }
-    for name, value in (SPARK | quick).items():
-        builder = builder.config(name, str(value).lower())
+    # little is compiled for so short a life, and its rubbish needs no threads of their own
+    java = {"spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
+    for name, value in (SPARK | java).items():
+        builder = builder.config(name, value if name in java else str(value).lower())
     running = builder.getOrCreate()
     yield running
     assert SparkSession.getActiveSession() is running
