@@ -71,7 +71,7 @@ def params(root: Path, *steps: tuple[int, int]) -> Path:
 def main() -> int:
     """A predictor that does what ``FAULTY`` (version to behaviour, as JSON) says of its version.
 
-    It is patient, unless it is to be slow: a machine that stands still makes no answer late.
+    It waits longer than usual: a machine that stands still for a moment makes no answer late.
     """
     from graphmill.serving import predictor, shadow
     from graphmill.serving.__main__ import main as serve
@@ -82,15 +82,14 @@ def main() -> int:
 
     def faulty(self, instances, options):
         if fault == "slow":
-            time.sleep(2.5)
+            time.sleep(1.2 * shadow.TIMEOUT)
         if fault == "error" and zlib.crc32(str(instances[0].id).encode()) % 4 == 0:
             raise RuntimeError("a bug of this version")
         return answer(self, instances, options)
 
     predictor.LivePredictor.answer = faulty
-    if fault != "slow":
-        shadow.TIMEOUT = 20.0
-        sys.argv.append("--deadline_ms=20000")
+    shadow.TIMEOUT = 6.0
+    sys.argv.append("--deadline_ms=20000")
     if fault == "dies":
         raise SystemExit("this version cannot be loaded")
     return serve()
