@@ -8,8 +8,8 @@ import pandas as pd
 from benchmarks.contest import contest, show
 from benchmarks.drift_worlds import Table, Variation
 from graphmill.drift import compare, features
+from graphmill.drift.baseline import Past
 from graphmill.drift.params import Params
-from graphmill.drift.profile import Past
 
 COLUMNS, PERIODS = 50, 30
 ROWS, FEW = (100_000, 1_000_000), (100_000,)

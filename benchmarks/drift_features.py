@@ -14,11 +14,11 @@ from scipy import stats
 
 from benchmarks.drift_worlds import Nodes, Profile, Table, Variation
 from graphmill.drift import compare
+from graphmill.drift.baseline import Past
 from graphmill.drift.charts import holm
 from graphmill.drift.distances import distance
 from graphmill.drift.items import Item, ordered
 from graphmill.drift.params import Params
-from graphmill.drift.profile import Past
 
 PAST, CHECKS, YEAR = 20, 3, 52
 TRIALS, FEW = 200, 20

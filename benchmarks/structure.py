@@ -11,9 +11,9 @@ from benchmarks.contest import contest, result, show
 from benchmarks.memory import added
 from graphmill.clock import ALWAYS
 from graphmill.drift import compare, embeddings, structure
+from graphmill.drift.baseline import Past
 from graphmill.drift.embeddings import contract
 from graphmill.drift.params import Params
-from graphmill.drift.profile import Past
 from graphmill.drift.source import Period, Source
 from graphmill.drift.structure import communities
 from graphmill.features.columns import Field

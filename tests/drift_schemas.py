@@ -31,7 +31,9 @@ def sealing(draft, kind, seal=artifact._seal):
     if kind == "drift_report" and (draft.folder / "profile.json").exists():  # else made up by a test
         wrong += problems("report", json.loads((draft.folder / "drift_report.json").read_bytes()))
         wrong += problems("profile", json.loads((draft.folder / "profile.json").read_bytes()))
-    if kind == "model" and (history := draft.folder / "profile" / "history.json").exists():
+    if kind == "predictions" and (profile := draft.folder / "profile.json").exists():
+        wrong += problems("profile", json.loads(profile.read_bytes()))
+    if kind in ("features", "model") and (history := draft.folder / "profile" / "history.json").exists():
         document = json.loads(history.read_bytes())
         wrong += [one for profile in document.get("periods", []) for one in problems("profile", profile)]
     assert not wrong, wrong[:5]

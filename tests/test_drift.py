@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,9 +14,20 @@ import pytest
 import graphmill
 from graphmill import artifact, drift, features, graph
 from graphmill.clock import ALWAYS, moment
-from graphmill.drift import compare, distances, integrity, measures, periods, policy, profile, report, structure
+from graphmill.drift import (
+    baseline,
+    compare,
+    distances,
+    integrity,
+    measures,
+    periods,
+    policy,
+    profile,
+    report,
+    structure,
+)
+from graphmill.drift.baseline import Past
 from graphmill.drift.params import Params
-from graphmill.drift.profile import Past
 from graphmill.drift.source import Period, Source
 from graphmill.drift.structure import degrees
 from graphmill.drift.structure.sharing import sharing
@@ -139,7 +151,9 @@ def make_model(folder: Path, source: Source, **changes: Any) -> Path:
         draft.manifest |= {"winner": "sage", "names": ["sage"], "splits": 1, **changes}
         parts = source.examples["split_0"] != "train"
         scores = np.where(parts, scores_of(source.examples), np.nan)
-        profile.write(draft.folder, source.graph, source.features, scores, threshold=0.2)
+        scored = replace(source, scores=scores)
+        begun = baseline.read(source.features.artifact.path, "features")
+        baseline.write(draft.folder, baseline.complete(begun, scored, threshold=0.2), scored)
     return folder
 
 
@@ -260,9 +274,9 @@ def test_times_ahead_of_the_snapshot_are_a_broken_feed(home: Path) -> None:
     source = Source(network, rows, rows.examples)
     before = source.times["payment"][:-1]
     source.times["payment"] = np.append(before, network.as_of)
-    assert not integrity.check(source, {}, [], profile.read(home / "model").reference), "ingest lets that moment in"
+    assert not integrity.check(source, {}, [], baseline.read(home / "model").reference), "ingest lets that moment in"
     source.times["payment"] = np.append(before, network.as_of + 1)
-    found = integrity.check(source, {}, [], profile.read(home / "model").reference)
+    found = integrity.check(source, {}, [], baseline.read(home / "model").reference)
     assert [(item["rule"], item["where"]) for item in found] == [("time in the future", "node payment")]
 
 
@@ -361,7 +375,7 @@ def people(folder: Path, edges: int, stop: int) -> Source:
 
 def test_entities_are_judged_at_moments_on_a_step_clock(tmp_path: Path) -> None:
     make_model(tmp_path / "model", people(tmp_path, 8_000, 330))
-    past = profile.read(tmp_path / "model")
+    past = baseline.read(tmp_path / "model")
     assert past.reference["period"] == 20 and len(past.history) == 15
     assert past.history[-1]["predictions"]["examples"] == 300 and past.history[-1]["end"] == 300
     people(tmp_path, 8_000, 400)
@@ -388,7 +402,7 @@ def test_a_new_column_is_watched(home: Path, tmp_path: Path, monkeypatch: Any) -
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda folder: (folder / "reference.json").unlink(), "nothing to compare with; train"),
+        (lambda folder: (folder / "reference.json").unlink(), "nothing to compare with; run the stage train again"),
         (lambda folder: (folder / "history.json").write_text('{"version": 99}'), "profile version 99"),
         (lambda folder: (folder / "reference.json").write_text("{"), "not readable as JSON"),
     ],
@@ -429,7 +443,7 @@ def test_the_past_does_not_depend_on_what_came_later(home: Path, tmp_path: Path)
     tables = world()
     tables["payments"].loc[newest(tables["payments"], "paid_at"), ["amount", "channel"]] = [1e6, "aaa"]
     late = built(tmp_path, tables)
-    one, two = (profile.past(source, None) for source in (early, late))
+    one, two = (baseline.complete(baseline.begin(source), source, None) for source in (early, late))
     drop = ["predictions"]  # labels of the last days were not known yet
     for left, right in zip(one.history, two.history, strict=True):
         assert {k: v for k, v in left.items() if k not in drop} == {k: v for k, v in right.items() if k not in drop}
@@ -437,7 +451,7 @@ def test_the_past_does_not_depend_on_what_came_later(home: Path, tmp_path: Path)
 
 
 def test_periods_are_whole_weeks_counted_back_from_what_the_model_knows(home: Path) -> None:
-    past = profile.read(home / "model")
+    past = baseline.read(home / "model")
     week = 7 * 86_400_000_000
     assert past.reference["period"] == 2 * week
     ends = [item["end"] for item in past.history]
@@ -450,11 +464,11 @@ def test_periods_are_whole_weeks_counted_back_from_what_the_model_knows(home: Pa
 def test_columns_are_counted_as_they_are(home: Path) -> None:
     rows = Features.open(home / "features")
     source = Source(Graph.open(home / "graph"), rows, rows.examples)
-    past = profile.read(home / "model")
+    past = baseline.read(home / "model")
     period = Period(past.history[-1]["start"], past.history[-1]["end"])
     table = world()["payments"]
     inside = table[period.holds(table["paid_at"].astype("datetime64[us]").astype("int64").to_numpy())]
-    found = profile.build(source, period, past.reference)["columns"]["node payment"]
+    found = profile.build(["feature"], source, period, past.reference)["columns"]["node payment"]
     assert found["amount"]["rows"] == len(inside) == sum(found["amount"]["histogram"])
     assert found["amount"]["mean"] == pytest.approx(inside["amount"].mean(), rel=1e-4)
     assert found["channel"]["counts"]["phone"] == (inside["channel"] == "phone").sum()
@@ -681,4 +695,4 @@ def test_changes_are_said_in_words() -> None:
 def test_a_step_clock_has_periods_in_steps() -> None:
     assert periods.ENOUGH == Params().enough
     reference = {"timed": True, "period": 5}
-    assert periods.newest_period(type("G", (), {"as_of": 100})(), reference) == Period(95, 100)  # type: ignore[arg-type]
+    assert periods.newest_period(100, reference) == Period(95, 100)

@@ -1,6 +1,6 @@
 """How good predictions are: cohorts and their labels, the estimate without labels, the audit, streams of errors."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,9 +25,9 @@ from graphmill.drift import (
     streams,
     verdicts,
 )
+from graphmill.drift.baseline import Past
 from graphmill.drift.cohorts import Enough
 from graphmill.drift.params import Params
-from graphmill.drift.profile import Past
 from graphmill.drift.source import Period, Source
 from graphmill.errors import UserError
 from graphmill.task import Task
@@ -200,6 +200,17 @@ def test_performance_has_an_interval_around_each_figure_overall_and_by_slice() -
     assert figures["recall"]["value"] == pytest.approx((label & (score >= THRESHOLD)).sum() / label.sum(), rel=1e-5)
     assert all(one["low"] <= one["value"] <= one["high"] for one in figures.values())
     assert set(block["groups"]["payment channel=shop"]["figures"]) == {"average_precision", "calibration_error"}
+
+
+def test_a_slice_without_labels_is_told_and_leaves_the_verdict_on_the_whole() -> None:
+    source = cohort_source()
+    now = {"start": 1_100, "end": 2_100, "performance": performance.build(source, Period(1_100, 2_100), REFERENCE)}
+    items = compare.items(now, Past(REFERENCE, [now] * 8), Params())
+    assert ("payment channel=gone", "insufficient_labels") in {(item.name, item.state) for item in items}
+    assert compare.families(items, {}, Params())["performance"]["state"] == "ok"
+    missing = [item for item in items if item.name == "payment channel=gone"]
+    whole = [replace(item, name="payment") for item in missing]
+    assert compare.families(items + whole, {}, Params())["performance"]["state"] == "insufficient_labels"
 
 
 @pytest.mark.parametrize(("hidden", "positives"), [(0.25, 1.0), (0.0, 0.05)])

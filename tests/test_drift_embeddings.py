@@ -13,12 +13,12 @@ import torch
 
 from benchmarks import embedded
 from graphmill import artifact, predict
-from graphmill.drift import compare, embeddings, profile
+from graphmill.drift import baseline, compare, embeddings
+from graphmill.drift.baseline import Past
 from graphmill.drift.embeddings import contract, geometry
 from graphmill.drift.embeddings.__main__ import main
 from graphmill.drift.measures import measures
 from graphmill.drift.params import Params
-from graphmill.drift.profile import Past
 from graphmill.drift.source import Period, Source
 from graphmill.errors import UserError
 from graphmill.features.store import Features
@@ -158,10 +158,16 @@ def test_probes_are_found_by_key_in_another_graph() -> None:
 def test_training_freezes_embeddings_and_profiles_them(tiny_run: Path, tmp_path: Path) -> None:
     root = tiny_run / "artifacts"
     model, graph, rows = Model.open(root / "model"), Graph.open(root / "graph"), Features.open(root / "features")
-    profile.write(tmp_path, graph, rows, embed=lambda examples: predict.embeddings(model, graph, rows, examples))
+    begun = baseline.read(root / "features", "features")
+    source = baseline.with_embeddings(
+        Source(graph, rows, rows.examples),
+        begun.reference,
+        lambda examples: predict.embeddings(model, graph, rows, examples),
+    )
+    baseline.write(tmp_path, baseline.complete(begun, source, None), source)
     frozen = embeddings.read(tmp_path / "profile")
     assert frozen is not None and frozen.mean.shape == (256,) and len(frozen.keys) == 0, "events do not come again"
-    blocks = [found["embeddings"] for found in profile.read(tmp_path).history]
+    blocks = [found["embeddings"] for found in baseline.read(tmp_path).history]
     newest = blocks[-1]
     assert newest["rows"] == frozen.count and newest["discrepancy"] == 0 and newest["missing"] == 0
     assert newest["norm"] == pytest.approx(frozen.norm[0], rel=1e-4)

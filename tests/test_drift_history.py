@@ -17,13 +17,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from graphmill.clock import ALWAYS
-from graphmill.drift import compare, features, history, integrity
+from graphmill.drift import compare, features, history, integrity, predictions, profile
+from graphmill.drift.baseline import Past
 from graphmill.drift.params import Params
-from graphmill.drift.profile import Past
 from graphmill.drift.scopes import Scope
 from graphmill.drift.source import Period
 from graphmill.errors import UserError
 from graphmill.features.columns import Field
+from tests.drift_schemas import problems
 
 REFERENCE: dict[str, Any] = {
     "version": 2,
@@ -61,8 +62,8 @@ def state_of(newest: dict[str, Any], past: Past) -> str:
 
 def test_checks_follow_the_models_own_past(tmp_path: Path) -> None:
     own, later = quiet(14)[:12], quiet(14)[12:]
-    for profile in [*later, snapshot(135, np.zeros(12))]:
-        history.record(tmp_path / "h", REFERENCE, profile, "ok")
+    for found in [*later, snapshot(135, np.zeros(12))]:
+        history.record(tmp_path / "h", REFERENCE, found, "ok")
     other = {**REFERENCE, "period": 20}
     history.record(tmp_path / "h", other, snapshot(150, np.zeros(12)), "ok")
     past = history.joined(Past(REFERENCE, own), tmp_path / "h", Period(140, 150))
@@ -269,6 +270,43 @@ def test_the_summary_of_two_parts_is_that_of_both(one: list[Any], two: list[Any]
         for moment in {"mean", "deviation"} & set(found):
             size = max(abs(whole[name]["mean"] or 0), whole[name]["deviation"] or 0, 1e-6)
             assert found[moment] == pytest.approx(whole[name][moment], abs=1e-4 * size) or found[moment] is None
+
+
+def test_the_profile_of_two_parts_has_what_adds_up_and_nothing_else() -> None:
+    state, how = np.random.default_rng(2), {"histogram": True, "threshold": 0.5}
+    known = np.stack([state.normal(0, 1, 500), state.integers(0, 2, 500), state.integers(0, 3, 500)], axis=1)
+    reference = {"columns": {"node x": features.freeze(iter([scope(known.astype(np.float32))]))["node x"]}}
+    reference["scores"] = features.freeze_number(state.random(500)) | how
+
+    def of(rows: np.ndarray, scores: np.ndarray, name: str) -> dict[str, Any]:
+        slices = {name: {"rows": len(scores), "missing": 0.0, "mean": float(scores.mean()), "deviation": 0.0}}
+        slices[name]["above"] = float(np.mean(scores >= 0.5))
+        whole = predictions.summary(scores, reference["scores"])
+        return {
+            "version": 2, "start": 0, "end": 5, "node_types": ["x"], "relations": [], "untimed": [],
+            "unknown": [f"node x: {name}"], "rows": {"node x": len(rows)}, "structure": {"nodes x": {"rows": 1}},
+            "columns": {"node x": features.summarise(scope(rows), reference["columns"]["node x"], 0)},
+            "predictions": {"examples": len(scores), "scores": whole, "slices": slices},
+        }  # fmt: skip
+
+    rows, scores = known.astype(np.float32), state.random(500)
+    one, two = of(rows[:100], scores[:100], "a=1"), of(rows[100:], scores[100:], "a=2")
+    found, whole = profile.merge(one, two, reference), of(rows, scores, "a=1")
+    assert "structure" not in found, "parts share nodes"
+    assert found["rows"] == whole["rows"] and found["unknown"] == ["node x: a=1", "node x: a=2"]
+    assert found["columns"]["node x"]["n"]["histogram"] == whole["columns"]["node x"]["n"]["histogram"]
+    assert found["columns"]["node x"]["c"] == whole["columns"]["node x"]["c"]
+    assert found["predictions"]["scores"]["above"] == pytest.approx(whole["predictions"]["scores"]["above"])
+    assert found["predictions"]["scores"]["histogram"] == whole["predictions"]["scores"]["histogram"]
+    assert {name: part["rows"] for name, part in found["predictions"]["slices"].items()} == {"a=1": 100, "a=2": 400}
+    again = profile.merge(found, one, reference)["predictions"]["slices"]["a=1"]
+    assert again["rows"] == 200 and again["above"] == pytest.approx(one["predictions"]["slices"]["a=1"]["above"])
+    assert problems("profile", found) == []
+    nothing = {**found, "predictions": {"examples": 3}, "columns": {}, "rows": {}}
+    assert profile.merge(nothing, two, reference)["columns"] == two["columns"]
+    assert profile.merge(two, nothing, reference)["predictions"] == two["predictions"] | {"examples": 403}
+    with pytest.raises(ValueError, match="two periods"):
+        profile.merge(one, {**two, "end": 6}, reference)
 
 
 def test_quantiles_of_merged_parts_are_read_off_the_bins() -> None:

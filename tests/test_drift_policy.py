@@ -296,6 +296,20 @@ def test_a_damaged_record_is_told_and_left_alone(tmp_path: Path, text: str) -> N
     assert home.file.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("items", "state"),
+    [
+        ([("payment", "ok"), ("estimated", "warn")], None),
+        ([("payment", "insufficient_labels"), ("estimated", "warn")], "insufficient_labels"),
+        ([("payment", "ok"), ("payment channel=fax", "insufficient_labels"), ("estimated", "warn")], None),
+        ([("payment", "insufficient_labels"), ("audit gap", "alarm")], None),
+    ],
+)
+def test_a_warning_without_labels_is_no_verdict_on_performance(items: list[Any], state: str | None) -> None:
+    found = [{"family": "performance", "name": name, "state": one} for name, one in items]
+    assert standing.unjudged_families({"items": found}) == ({} if state is None else {"performance": state})
+
+
 def test_outcomes_are_read_from_the_registry() -> None:
     def line(name: str, versions: list[str]) -> dict[str, Any]:
         return {"id": name, "answer": "retrain", "versions": versions}

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from graphmill.drift import compare, policy, report
+from graphmill.drift.baseline import Past
 from graphmill.drift.items import ordered
 from graphmill.drift.params import Params
-from graphmill.drift.profile import VERSION, Past
+from graphmill.drift.profile import VERSION
 from graphmill.drift.report import communities, degrees, heat, line, performance
 from graphmill.drift.report.view import Band, View
 

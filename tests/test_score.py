@@ -1,5 +1,8 @@
 """Batch scoring: every node once, equal to what evaluation computes; events in parts of bounded size."""
 
+import json
+import shutil
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -33,6 +36,36 @@ def test_parts_embeddings_and_newest(tiny_run, tmp_path):
     embeddings = pq.read_table(tmp_path / "small" / "embeddings.parquet")
     assert len(embeddings) == len(small) and embeddings["embedding"].type.list_size == 16
     assert not (tmp_path / "large" / "embeddings.parquet").exists()
+
+
+def test_the_profile_of_the_scores_is_that_of_the_newest_period_however_they_are_parted(tiny_run, tmp_path, capsys):
+    root = tiny_run / "artifacts"
+    paths = (root / "model", root / "graph", root / "features")
+    score.run(*paths, tmp_path / "small", score.Params(batch_size=7, embeddings=False))
+    score.run(*paths, tmp_path / "large", score.Params(embeddings=False))
+    small, large = (json.loads((tmp_path / name / "profile.json").read_bytes()) for name in ("small", "large"))
+    rows = pq.read_table(tmp_path / "large" / "predictions.parquet").to_pandas()
+    rows = rows[(rows["time"] >= large["start"]) & (rows["time"] < large["end"])]
+    one, two = (found["predictions"]["scores"] for found in (small, large))
+    assert one["rows"] == two["rows"] == len(rows) and large["end"] == Graph.open(root / "graph").as_of
+    assert one["histogram"] == two["histogram"] and sum(two["histogram"]) == len(rows)
+    assert one["mean"] == pytest.approx(rows["score"].mean(), rel=1e-4)
+    assert one["deviation"] == pytest.approx(rows["score"].std(ddof=0), rel=1e-4)
+    assert one["above"] == pytest.approx(rows["decision"].mean(), rel=1e-4)
+    assert f"{rows['decision'].mean():.2%} of the newest period's are positive" in capsys.readouterr().out
+
+
+def test_a_model_whose_profile_is_another_version_scores_all_the_same(tiny_run, tmp_path, capsys):
+    root = tiny_run / "artifacts"
+    trained = artifact.read(root / "model", "model")
+    with artifact.write(tmp_path / "model", "model") as draft:
+        shutil.copytree(trained.path, draft.folder, dirs_exist_ok=True)
+        draft.manifest |= trained.manifest
+        (draft.folder / "lineage.json").unlink()
+        (draft.folder / "profile" / "reference.json").write_text('{"version": 1}')
+    score.run(tmp_path / "model", root / "graph", root / "features", tmp_path / "found", score.Params())
+    assert (tmp_path / "found" / "predictions.parquet").exists() and not (tmp_path / "found" / "profile.json").exists()
+    assert "no profile of the scores is written" in capsys.readouterr().out
 
 
 def test_nothing_to_score_and_an_altered_model_are_told(tiny_run, tmp_path):

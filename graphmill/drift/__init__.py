@@ -8,6 +8,7 @@ import numpy as np
 from graphmill import artifact, lineage
 from graphmill.clock import ALWAYS, duration, text
 from graphmill.drift import (
+    baseline,
     compare,
     embeddings,
     findings,
@@ -23,9 +24,9 @@ from graphmill.drift import (
     report,
     standing,
 )
+from graphmill.drift.baseline import Past
 from graphmill.drift.items import Item, ordered
 from graphmill.drift.params import Params
-from graphmill.drift.profile import Past
 from graphmill.drift.rules import Rules
 from graphmill.drift.source import Period, Source
 from graphmill.errors import UserError
@@ -54,12 +55,12 @@ def run(model: str | Path, graph: str | Path, features: str | Path, drift_report
         UserError: for altered inputs, a model without profiles or with profiles of another version.
     """
     judge, now, rows = Model.open(model), Graph.open(graph), Features.open(features)
-    past = profile.read(judge.path)
+    past = baseline.read(judge.path)
     if now.clock != past.reference["clock"]:
         raise UserError(f"{graph}: its clock is {now.clock!r}, the model's {past.reference['clock']!r}; train again")
     source = Source(now, rows, rows.examples, embedder=_embedder(judge, now, rows))
     past = _in_periods(judge, source, past, params)
-    period = periods.newest_period(now, past.reference)
+    period = periods.newest_period(now.as_of, past.reference)
     checks = Path(params.home) / history.FOLDER
     inputs = {"model": judge.artifact, "graph": now.artifact, "features": rows.artifact}
     end = _end(period, past, inputs, params)
@@ -115,8 +116,8 @@ def _in_periods(model: Model, source: Source, past: Past, params: Params) -> Pas
     held_out = predictions.held_out(source, past.reference)
     before = source.examples["time"].to_numpy(np.int64)[held_out] < past.reference["until"]
     rows = held_out[before]
-    scored = profile.with_scores(source, rows, judged.score(model, source, rows))
-    return profile.with_period(scored, past.reference, params.period)
+    scored = baseline.with_scores(source, rows, judged.score(model, source, rows))
+    return baseline.with_period(scored, past.reference, params.period)
 
 
 def _end(period: Period, past: Past, inputs: dict[str, artifact.Artifact], params: Params) -> int:

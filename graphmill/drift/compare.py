@@ -11,14 +11,15 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 
 from graphmill.drift import charts
+from graphmill.drift.baseline import Past
 from graphmill.drift.charts import Integers, Items, Series
 from graphmill.drift.distances import distances
 from graphmill.drift.findings import findings
-from graphmill.drift.items import SEVERITY, Item
+from graphmill.drift.items import SEVERITY, Item, unjudged
 from graphmill.drift.measures import Measure, measures
 from graphmill.drift.null import Floats
 from graphmill.drift.params import Bounds, Family, Params
-from graphmill.drift.profile import Past, Profile
+from graphmill.drift.profile import Profile
 from graphmill.drift.source import rounded
 
 STATES = ("ok", "warn", "alarm")
@@ -214,7 +215,7 @@ def families(found: list[Item], errors: dict[str, str], params: Params) -> dict[
             continue
         past = int(np.median([item.past for item in own if item.value is not None] or [0]))
         state = max((item.state for item in own), key=SEVERITY.index, default="cold_start")
-        if family == "performance" and any(item.state == "insufficient_labels" for item in own) and state != "alarm":
+        if family == "performance" and any(unjudged(item.name, item.state) for item in own) and state != "alarm":
             state = "warn" if state == "warn" else "insufficient_labels"
         elif state in ("ok", "insufficient_labels", "cold_start"):
             state = "cold_start" if past < params.few else "ok"

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from graphmill.drift import verdicts
+from graphmill.drift.baseline import Past
 from graphmill.drift.items import Item
 from graphmill.drift.measures import measures
 from graphmill.drift.params import Family, Params
-from graphmill.drift.profile import Past, Profile
+from graphmill.drift.profile import Profile
 
 LATEST = 3
 """Accepted past periods, the newest, that say what is usual."""

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from graphmill import artifact
+from graphmill.drift.baseline import Past
 from graphmill.drift.measures import measures
-from graphmill.drift.profile import VERSION, Past, Profile, Reference, compact
+from graphmill.drift.profile import VERSION, Profile, Reference, compact
 from graphmill.drift.source import Period
 from graphmill.errors import UserError
 from graphmill.registry.storage import locked, now, replace_text, who

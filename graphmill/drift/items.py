@@ -43,6 +43,11 @@ class Item:
         return plain
 
 
+def unjudged(name: str, state: str) -> bool:
+    """Whether labels are missing for all that an item's family judges, not for a slice (``channel=fax``) alone."""
+    return state == "insufficient_labels" and "=" not in name
+
+
 def ordered(found: list[Item]) -> list[Item]:
     """The worst first: by state, then by p, then by how unusual the change is."""
 

@@ -9,9 +9,10 @@ import pandas as pd
 
 from graphmill.clock import ALWAYS
 from graphmill.drift import cohorts, gap, labels, performance, predictions, served, streams
+from graphmill.drift.baseline import with_scores
 from graphmill.drift.cohorts import Enough
 from graphmill.drift.params import Params
-from graphmill.drift.profile import Reference, with_scores
+from graphmill.drift.profile import Reference
 from graphmill.drift.source import Floats, Integers, Period, Source, thin
 from graphmill.model import Model
 

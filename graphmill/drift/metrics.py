@@ -18,9 +18,10 @@ from prometheus_client.registry import Collector
 
 from graphmill.artifact import write_text
 from graphmill.drift import structure
+from graphmill.drift.baseline import Past
 from graphmill.drift.decision import Answer
 from graphmill.drift.params import Params
-from graphmill.drift.profile import Past, Profile
+from graphmill.drift.profile import Profile
 from graphmill.drift.record import Line
 from graphmill.progress import say
 

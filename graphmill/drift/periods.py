@@ -13,11 +13,9 @@ MOST = 30
 ENOUGH = 12
 
 
-def newest_period(graph: Graph, reference: dict[str, Any]) -> Period:
-    """The period that ends at the graph's as-of moment; everything for data without time."""
-    if not reference["timed"]:
-        return Period(ALWAYS, graph.as_of)
-    return Period(graph.as_of - reference["period"], graph.as_of)
+def newest_period(until: int, reference: dict[str, Any]) -> Period:
+    """The period that ends at a moment, the graph's as-of moment for one; everything for data without time."""
+    return Period(until - reference["period"] if reference["timed"] else ALWAYS, until)
 
 
 def past_periods(source: Source, reference: dict[str, Any]) -> list[Period]:

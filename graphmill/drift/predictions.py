@@ -50,13 +50,42 @@ def build(source: Source, period: Period, reference: Summary, least_scored: floa
     if len(there) == 0 or len(there) < least_scored * len(rows):
         return found
     scores = source.scores[there]
-    found["scores"] = features.number(scores, frozen) | _above(scores, frozen)
+    found["scores"] = summary(scores, frozen)
     found["slices"] = {
         name: _few(scores[inside], frozen)
         for name, inside in cohorts.slices(source.examples, there, reference["slices"])
         if inside.any()
     }
     return found
+
+
+def summary(scores: Floats, frozen: Summary) -> Summary:
+    """Moments, quantiles and histogram of scores ``[n]``, and the share above the threshold."""
+    return features.number(scores, frozen) | _above(scores, frozen)
+
+
+def merge(one: Summary, other: Summary, frozen: Summary) -> Summary:
+    """The block of two parts of a period's examples; a slice that one part lacks is the other's."""
+    found: Summary = {"examples": one["examples"] + other["examples"]}
+    parts = [part for part in (one, other) if "scores" in part]
+    if len(parts) < 2:
+        return found | {name: part[name] for part in parts for name in ("scores", "slices")}
+    left, right = (part["slices"] for part in parts)
+    both = {name: _merged(left[name], right[name], frozen) for name in left if name in right}
+    return found | {
+        "scores": _merged(one["scores"], other["scores"], frozen),
+        "slices": {**left, **right, **both},
+    }
+
+
+def _merged(one: Summary, other: Summary, frozen: Summary) -> Summary:
+    found = features.merge(one, other, frozen)
+    kept = {name: found[name] for name in one if name in found}  # a slice has few numbers
+    if one["above"] is None or other["above"] is None:
+        return kept | {"above": None}
+    first, second = (part["rows"] - part["missing"] for part in (one, other))
+    share = (first * one["above"] + second * other["above"]) / (first + second)
+    return kept | {"above": rounded(share)}
 
 
 def _few(scores: Floats, frozen: Summary) -> Summary:

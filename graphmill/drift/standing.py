@@ -8,6 +8,7 @@ import numpy as np
 from graphmill import registry
 from graphmill.drift.cohorts import label_age
 from graphmill.drift.decision import Check, Outcome
+from graphmill.drift.items import unjudged
 from graphmill.drift.periods import train_end
 from graphmill.drift.record import Line, Standing
 from graphmill.drift.source import Source
@@ -33,7 +34,7 @@ def check(report: dict[str, Any], model: str, source: Source, reference: dict[st
     return Check(
         moment=source.graph.as_of if timed else number,
         model=model,
-        states={name: family["state"] for name, family in report["families"].items()},
+        states={name: family["state"] for name, family in report["families"].items()} | unjudged_families(report),
         broken=tuple(f"{item['rule']}, {item['where']}" for item in report["integrity"]),
         failed=tuple(f"{name} ({error})" for name, error in failed.items()),
         trained=reference.get("as_of", reference["until"]) if timed else None,
@@ -43,6 +44,14 @@ def check(report: dict[str, Any], model: str, source: Source, reference: dict[st
         new_edges=_edges(source, reference) if timed else None,
         estimated_drop=max((item["reference"] - item["value"] for item in estimated), default=None),
     )
+
+
+def unjudged_families(report: dict[str, Any]) -> dict[str, str]:
+    """A warning without labels, an estimate's for one, is no verdict on performance: it clears no earlier alarm."""
+    own = [item for item in report["items"] if item["family"] == "performance"]
+    missing = any(unjudged(item["name"], item["state"]) for item in own)
+    loud = any(item["state"] == "alarm" for item in own)
+    return {"performance": "insufficient_labels"} if missing and not loud else {}
 
 
 def _labels(source: Source, reference: dict[str, Any]) -> tuple[int | None, int | None]:

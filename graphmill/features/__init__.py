@@ -1,4 +1,4 @@
-"""Stage `features`: raw values, point-in-time windows, fitted transforms, examples and their split."""
+"""Stage `features`: raw values, point-in-time windows, fitted transforms, examples, their split, past profiles."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -68,12 +68,25 @@ def run(tables: str | Path, graph: str | Path, features: str | Path, params: Par
         manifest |= {name: source.manifest[name] for name in ("schema", "task", "as_of")}
         manifest["transforms"] = fitting.fit_all(network, folder, manifest, found, params) if params.fit else []
         draft.manifest |= manifest
+        if params.fit:
+            _baseline(network, draft)
         inputs = {"tables": source, "graph": network.artifact}
         draft.lineage = lineage.record("features", {"features": params.canonical()}, inputs)
     early = params.structure and network.judges_events and structure.too_short(when, found)
     told = "; all examples are before the first moment of structure: shorten features.structure_every" if early else ""
     parts = _parts(found) if params.fit else "not split"
     say(f"features: {example_rows.describe(found, network.clock)}; {parts}{told}")
+
+
+def _baseline(graph: Graph, draft: artifact.Draft) -> None:
+    """Profile columns and structure of the past periods, as `train` hands them on to drift."""
+    from graphmill.drift import baseline  # that package imports this one
+    from graphmill.drift.source import Source
+    from graphmill.features.store import Features
+
+    written = Features(artifact.Artifact(draft.folder, "features", draft.manifest, "", {}))
+    source = Source(graph, written, written.examples)
+    baseline.write(draft.folder, baseline.begin(source), source)
 
 
 def _parts(found: pd.DataFrame) -> str:

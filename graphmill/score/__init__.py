@@ -1,4 +1,4 @@
-"""Stage `score`: predictions and embeddings of every node of the task's type, as of a moment."""
+"""Stage `score`: predictions and embeddings of every node of the task's type, as of a moment, and their profile."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +13,7 @@ from pydantic import Field, field_validator
 
 from graphmill import artifact, lineage, predict
 from graphmill.clock import ALWAYS, duration, moment, text
+from graphmill.drift.profile import compact
 from graphmill.errors import UserError
 from graphmill.features.store import Features
 from graphmill.graph.store import Graph
@@ -20,6 +21,7 @@ from graphmill.model import NETWORKS, Model
 from graphmill.params import Section
 from graphmill.progress import say, track
 from graphmill.score import senders
+from graphmill.score.newest import Newest
 from graphmill.task import Duration, Moment, whole
 from graphmill.train import calibration, layerwise, loop
 from graphmill.train.params import Params as TrainParams
@@ -44,7 +46,7 @@ class Params(Section):
 
 
 def run(model: str | Path, graph: str | Path, features: str | Path, predictions: str | Path, params: Params) -> None:
-    """Write predictions.parquet (key, time, score, decision) and embeddings.parquet (key, time, embedding).
+    """Write predictions.parquet (key, time, score, decision), embeddings.parquet (key, time, embedding), profile.json.
 
     Raises:
         UserError: for altered inputs, features that lack a column of the model, nothing to score.
@@ -53,8 +55,12 @@ def run(model: str | Path, graph: str | Path, features: str | Path, predictions:
     rows = nodes_to_score(network, params)
     if params.hidden != "none":
         senders.check(trained)
+    until = network.as_of if network.judges_events else _moment(network, params)
+    newest = Newest.of(trained, network, found, until)
     with artifact.write(predictions, "predictions") as draft:
-        total = _write(trained, network, found, rows, params, draft.folder)
+        total = _write(trained, network, found, rows, params, draft.folder, newest)
+        if newest is not None:
+            (draft.folder / "profile.json").write_text(compact(newest.profile), encoding="utf-8")
         draft.manifest |= {
             "model": trained.artifact.digest,
             "name": trained.winner,
@@ -69,10 +75,9 @@ def run(model: str | Path, graph: str | Path, features: str | Path, predictions:
             )
         inputs = {"model": trained.artifact, "graph": network.artifact, "features": found.artifact}
         draft.lineage = lineage.record("score", {"score": params.canonical()}, inputs)
-    moment_text = text(network.as_of, network.clock)
-    say(
-        f"score: {len(rows):,} of type {network.task.node} by {trained.winner}, {total:,} positive, as of {moment_text}"
-    )
+    told = f"{len(rows):,} of type {network.task.node} by {trained.winner}, {total:,} positive"
+    usual = newest.words() if newest is not None else ""
+    say(f"score: {told}, as of {text(network.as_of, network.clock)}{usual}")
 
 
 def nodes_to_score(graph: Graph, params: Params) -> pd.DataFrame:
@@ -100,7 +105,15 @@ def _moment(graph: Graph, params: Params) -> int:
     return moment(params.moment, graph.clock, "score.moment", graph.as_of)
 
 
-def _write(model: Model, graph: Graph, features: Features, rows: pd.DataFrame, params: Params, folder: Path) -> int:
+def _write(
+    model: Model,
+    graph: Graph,
+    features: Features,
+    rows: pd.DataFrame,
+    params: Params,
+    folder: Path,
+    newest: Newest | None,
+) -> int:
     keys = graph.key(graph.task.node)
     threshold = model.threshold(model.winner, 0)
     positive = 0
@@ -111,6 +124,8 @@ def _write(model: Model, graph: Graph, features: Features, rows: pd.DataFrame, p
             time = pa.array(part["time"].to_numpy())
             decision = scores >= threshold
             positive += int(decision.sum())
+            if newest is not None:
+                newest.add(part, scores)
             files.write(
                 "predictions", {"key": key, "time": time, "score": pa.array(scores), "decision": pa.array(decision)}
             )

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from graphmill import artifact, lineage
-from graphmill.drift import profile
+from graphmill.drift import baseline
+from graphmill.drift.baseline import Past
+from graphmill.drift.source import Source
 from graphmill.errors import UserError
 from graphmill.features.inputs import Inputs
 from graphmill.features.store import Features
@@ -42,12 +44,13 @@ def run(graph: str | Path, features: str | Path, model: str | Path, params: Para
         ranks: processes that train the networks together. Their leader does the rest, when the others have ended.
 
     Raises:
-        UserError: for altered inputs, a GPU that is not there, training that diverges.
+        UserError: for altered inputs, features without profiles, a GPU that is not there, training that diverges.
     """
     torch.set_num_threads(params.threads)
     network_graph, found = Graph.open(graph), Features.open(features)
     if found.split_count == 0:
         raise UserError(f"{features}: written with features.fit: false, for scoring alone; write them again to train")
+    begun = baseline.read(found.artifact.path, "features")  # now: what is missing should not be found after hours
     identity = {"graph": network_graph.artifact.digest, "features": found.artifact.digest, "params": params.canonical()}
     checkpoints = Checkpoints(Path(model), identity, ranks)
     if not ranks.leads:
@@ -55,7 +58,7 @@ def run(graph: str | Path, features: str | Path, model: str | Path, params: Para
         return
     with artifact.write(model, "model") as draft:
         fitted = _networks(network_graph, found, params, checkpoints, ranks)
-        told = _finish(network_graph, found, draft, params, fitted)
+        told = _finish(network_graph, found, begun, draft, params, fitted)
     checkpoints.clear()
     say(told)
 
@@ -71,7 +74,9 @@ def _networks(graph: Graph, features: Features, params: Params, checkpoints: Che
     return fitted
 
 
-def _finish(graph: Graph, features: Features, draft: artifact.Draft, params: Params, fitted: list[Fitted]) -> str:
+def _finish(
+    graph: Graph, features: Features, begun: Past, draft: artifact.Draft, params: Params, fitted: list[Fitted]
+) -> str:
     """Everything but the networks; returns the stage's last line."""
     names, task = [params.model.kind, *controls.NAMES], graph.task
     results = [
@@ -94,7 +99,8 @@ def _finish(graph: Graph, features: Features, draft: artifact.Draft, params: Par
         "calibration": {name: [list(result[name]["calibration"]) for result in results] for name in names},
         "threshold": {name: [result[name]["threshold"] for result in results] for name in names},
     }
-    _profile(graph, features, draft.folder, results[0], winner, params)
+    source = _judged(graph, features, begun, results[0], winner, params)
+    baseline.write(draft.folder, baseline.complete(begun, source, results[0][winner]["threshold"]), source)
     inputs = {"graph": graph.artifact, "features": features.artifact}
     draft.lineage = lineage.record("train", {"train": params.canonical()}, inputs)
     judged = ", ".join(f"{name} {np.mean(validation[name]):.4f}" for name in names)
@@ -144,10 +150,10 @@ def _judge(graph: Graph, validation: pd.DataFrame, scores: Scores) -> dict[str, 
     }
 
 
-def _profile(
-    graph: Graph, features: Features, folder: Path, result: dict[str, Any], winner: str, params: Params
-) -> None:
-    """The reference that drift compares with: held-out scores only, those of the training part flatter."""
+def _judged(
+    graph: Graph, features: Features, begun: Past, result: dict[str, Any], winner: str, params: Params
+) -> Source:
+    """What drift will compare with: held-out scores only, those of the training part flatter."""
     from graphmill.predict import embed  # predict imports this package
 
     validation, scores = result[winner]["scores"]
@@ -155,6 +161,8 @@ def _profile(
     places = np.flatnonzero((features.examples["split_0"] == "validation") & features.examples["label"].notna())
     assert len(places) == len(validation)
     everything[places] = scores
+    source = Source(graph, features, features.examples, everything)
+    if winner != params.model.kind:
+        return source
     network, inputs = result["network"]
-    embedded = (lambda examples: embed(network, inputs, examples, params)) if winner == params.model.kind else None
-    profile.write(folder, graph, features, everything, result[winner]["threshold"], embed=embedded)
+    return baseline.with_embeddings(source, begun.reference, lambda examples: embed(network, inputs, examples, params))

@@ -6,8 +6,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
 
+from graphmill.drift.baseline import Past
 from graphmill.drift.params import Params
-from graphmill.drift.profile import Past, Profile
+from graphmill.drift.profile import Profile
 from graphmill.drift.record import Line
 from graphmill.drift.report import (
     communities,

@@ -9,8 +9,8 @@ import numpy as np
 from markupsafe import Markup
 
 from graphmill.drift import compare
+from graphmill.drift.baseline import Past
 from graphmill.drift.items import SEVERITY
-from graphmill.drift.profile import Past
 from graphmill.drift.report.svg import label, picture, told
 from graphmill.drift.report.view import Key, View, key
 from graphmill.drift.report.words import number

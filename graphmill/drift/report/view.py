@@ -9,10 +9,11 @@ from scipy import stats
 
 from graphmill.clock import text
 from graphmill.drift import charts, compare
+from graphmill.drift.baseline import Past
 from graphmill.drift.measures import Measure, histograms
 from graphmill.drift.null import Floats, autocorrelation, spread
 from graphmill.drift.params import Params
-from graphmill.drift.profile import Past, Profile
+from graphmill.drift.profile import Profile
 from graphmill.drift.record import Line
 
 Key = tuple[str, str, str]
