@@ -350,9 +350,9 @@ def test_reads_are_repeated_until_they_are_answered(server, status, capsys):
 
 
 def test_time_outs_are_repeated(server, monkeypatch):
-    monkeypatch.setattr(patience, "SECONDS", (1.0, 0.15))
+    monkeypatch.setattr(patience, "SECONDS", (5.0, 0.6))
     slow = ("list_pipelines", "upload_version", "create_run", "get_run")
-    server.fault = lambda name, count: Fault(seconds=0.3, done=True) if name in slow and count == 1 else Fault()
+    server.fault = lambda name, count: Fault(seconds=1.2, done=True) if name in slow and count == 1 else Fault()
     assert main(["submit", "training", *QUICK]) == 0
     assert [len(things) for things in (server.pipelines, server.versions, server.runs)] == [1, 1, 1]
 
