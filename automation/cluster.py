@@ -85,7 +85,7 @@ def overrides(text: str) -> tuple[str, ...]:
 
 
 def submit(order: Order) -> None:
-    """Run it to its end, and tell the jobs after it: ``run``, ``decision`` and ``trained``.
+    """Run it to its end, and tell the jobs after it: ``run``, ``trained``, and of monitoring the ``decision``.
 
     Raises:
         UserError: when it did not succeed.
@@ -100,7 +100,7 @@ def submit(order: Order) -> None:
     answer("run", str(found["run"]))
     answer("trained", str(trained).lower())
     if order.pipeline == "monitoring":
-        answer("decision", "retrain" if trained else "keep")
+        answer("decision", found["decision"] or "unknown")
     tell(f"{order.pipeline}: [{found['name']}]({found['link']}) {found['state']}")
 
 

@@ -13,7 +13,7 @@ from graphmill.progress import say
 
 TRAINED = "train"
 """The stage that is not run: its model is the one that is watched."""
-QUIET = ("ok", "watch", "keep", "request_labels")
+QUIET = ("ok", "watch", "request_labels")
 """Decisions that begin nothing."""
 REPORT = Path("artifacts/drift_report")
 
@@ -54,7 +54,7 @@ def answer_to(decision: str, trained: bool, run_id: str, github: GitHub) -> None
     """Do what the decision asks for: begin a retraining, or call a person by a red run.
 
     Args:
-        decision: of the monitoring; on the cluster `keep` is whatever is not `retrain`.
+        decision: of the monitoring.
         trained: whether the monitoring's run has trained a challenger itself.
         run_id: of the monitoring, for whoever asks later why.
         github: where the workflow `retrain` is.
@@ -71,4 +71,4 @@ def answer_to(decision: str, trained: bool, run_id: str, github: GitHub) -> None
     elif decision in QUIET:
         tell(f"drift: {decision}; nothing is begun")
     else:
-        raise UserError(f"run {run_id}: no decision that is known, but {decision!r}")
+        raise UserError(f"run {run_id}: no decision that is known, but {decision!r}; was it of an older pipeline?")

@@ -8,7 +8,7 @@ from graphmill.features.inputs import Matrix
 from graphmill.graph.adjacency import Adjacency
 
 NODE, RELATION = "node", "node.edge.node"
-LARGE, SMALL = (1_000_000, 20_000_000), (100_000, 2_000_000)
+LARGE, SMALL = (1_000_000, 20_000_000), (40_000, 800_000)
 """Nodes and edges of a whole run, and of one with ``--small``."""
 SPAN = 1_000_000_000
 """Edges' times are drawn from 0 up to this."""

@@ -25,11 +25,11 @@ def run(small: bool) -> dict[str, Any]:
     tables, ratios = {}, {}
     for fanouts, batch in SHAPES:
         name = f"{fanouts} batch {batch}"
-        rounds = 201 if batch < 1024 else 5 if small else 15
+        rounds = (51, 3)[batch >= 1024] if small else (201, 15)[batch >= 1024]
         tables[name] = contest(contenders(world, timed, fanouts, batch), rounds, warm=3)
         show(f"{name}; {nodes:,} nodes, {edges:,} edges", tables[name], "blocks")
         ratios[name] = {other: round(cpu / tables[name]["blocks"][0], 2) for other, (cpu, _) in tables[name].items()}
-    power = growth(nodes, edges, _batch, rounds=9, warm=3)
+    power = growth(nodes, edges, _batch, rounds=3 if small else 9, warm=3)
     print(f"cost of a batch grows with the edges of the graph to the power of {power}")
     peer = "pyg-lib" if exact.pyg_lib() else "exact numpy"
     what = f"{HEADLINE}, uniform without replacement, merged; {nodes:,} nodes, {edges:,} edges; peer {peer}"

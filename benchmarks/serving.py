@@ -31,7 +31,8 @@ from benchmarks.load import PROTOCOLS
 CONCURRENCY = (1, 8, 32)
 RATE = 5_000
 """Events a second beside the questions."""
-ROUNDS = 3
+ROUNDS, FEW = 3, 1
+"""Times that every server is asked; of a small run."""
 
 
 def run(small: bool) -> dict[str, Any]:
@@ -49,15 +50,15 @@ def run(small: bool) -> dict[str, Any]:
             server(["benchmarks.unbatched", str(made.artifacts / "model"), str(made.artifacts)], "model")
         )
         servers = {"ours": ours, "floor": floor, "stock": stock, "unbatched": single}
-        found = _quiet(servers, made, 300 if small else 600)
-        busy = _busy(ours, made, 4 if small else 10)
+        found = _quiet(servers, made, *((300, FEW) if small else (600, ROUNDS)))
+        busy = _busy(ours, made, 2 if small else 10)
         return _told(found, busy, servers, small)
 
 
-def _quiet(servers: dict[str, dict[str, Any]], made: "world.Made", requests: int) -> dict[str, Any]:
+def _quiet(servers: dict[str, dict[str, Any]], made: "world.Made", requests: int, rounds: int) -> dict[str, Any]:
     """Requests without events, server after server in every round: p50, p99 and requests a second of CPU."""
     found: dict[str, list[dict[str, Any]]] = {}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for protocol in PROTOCOLS:
             for many in CONCURRENCY:
                 for name, given in servers.items():

@@ -20,7 +20,7 @@ from graphmill.features.columns import Field
 from graphmill.graph.adjacency import assemble
 from graphmill.schema import Schema
 
-LARGE, SMALL = (1_000_000, 10_000_000), (100_000, 1_000_000)
+LARGE, SMALL = (1_000_000, 10_000_000), (40_000, 400_000)
 PAST, CHECKS = 20, 3
 STATES = ("ok", "insufficient_labels", "cold_start", "warn", "alarm")
 EVERYTHING = Period(ALWAYS, 1)

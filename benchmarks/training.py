@@ -115,11 +115,12 @@ def run(small: bool) -> dict[str, Any]:
     nodes, edges = graphs.SMALL if small else graphs.LARGE
     contenders = Contenders(nodes, edges)
     check(contenders)
-    found = contest({road: contenders.steps(road) for road in ROADS}, rounds=7 if small else 21, warm=3)
+    warm = 1 if small else 3
+    found = contest({road: contenders.steps(road) for road in ROADS}, rounds=3 if small else 21, warm=warm)
     what = f"a step of {BATCH} seeds, {FANOUTS}, 64 → 128 → 2 GraphSAGE with a mean; {nodes:,} nodes, {edges:,} edges"
     show(what, found, ROADS[0])
     ratios = {road: round(found[road][0] / found[ROADS[0]][0], 2) for road in ROADS[1:]}
-    power = growth(nodes, edges, lambda *size: Contenders(*size).steps(ROADS[0]), rounds=9, warm=3)
+    power = growth(nodes, edges, lambda *size: Contenders(*size).steps(ROADS[0]), rounds=3 if small else 9, warm=warm)
     print(f"cost of a step grows with the edges of the graph to the power of {power}")
     del contenders
     gc.collect()

@@ -25,7 +25,7 @@ STATES = {
 """Kubeflow's words, ours and GitHub's. A cluster has them of its metadata store (`COMPLETE`), the local runner of a run
 (`SUCCEEDED`)."""
 UNKNOWN = ("ended, and Kubeflow does not say how", "error")
-"""Any other state: a cluster leaves `RUNNING` where a pod was killed, and where it has lost count of its tasks."""
+"""Any other state: Kubeflow leaves `RUNNING` where a pod was killed, and where it has lost count of its tasks."""
 LONGEST = 140
 """Characters that GitHub takes of a status's description."""
 ATTEMPTS, PAUSE, TIMEOUT = 4, 1.0, 10.0

@@ -6,6 +6,10 @@ import components as stages
 from pipelines.defaults import PARAMS
 from pipelines.placement import placed
 
+KEPT = ("page", "request_labels", "watch")
+"""Decisions that keep the model, beside `ok`. Kubeflow's API tells which tasks a run had and not what they returned, so
+each has a task of its own."""
+
 
 @dsl.pipeline(
     name="monitoring",
@@ -33,7 +37,7 @@ def monitoring(
     """Score, watch for drift, retrain when it is due.
 
     1. ingest   2. graph   3. features   4. score, with the champion   5. drift: the decision
-    6. on `retrain`: train, evaluate beside the champion, deploy; on any other answer: say why the champion is kept
+    6. on `retrain`: train, evaluate beside the champion, deploy; else the task `Keep` of the decision says why not
 
     Args:
         data: Folder of the source tables: a URI of the object store (`s3://bucket/data`).
@@ -63,6 +67,12 @@ def monitoring(
     found = {"graph": network.outputs["graph"], "features": values.outputs["features"]}
     predictions = stages.score(model=trained.output, **found, params=score, tracking=tracking)
     decision = stages.drift(model=trained.output, **found, params=drift, tracking=tracking).after(predictions)
+    titles = {}
+
+    def keep(answer: str) -> None:
+        task = stages.keep(drift_report=decision.outputs["drift_report"])
+        titles[task.name] = f"Keep: {answer}"
+
     with dsl.If(decision.outputs["Output"] == "retrain", name="retrain"):
         challenger = stages.train(**found, params=train, tracking=tracking)
         judged = stages.evaluate(model=challenger.outputs["model"], **found, params=evaluate, tracking=tracking)
@@ -74,5 +84,9 @@ def monitoring(
             tracking=tracking,
         )
         stages.publish(release=release.outputs["release"], **found, params=deploy)
-    with dsl.Else(name="keep"):
-        stages.keep(drift_report=decision.outputs["drift_report"])
+    for answer in KEPT:
+        with dsl.Elif(decision.outputs["Output"] == answer, name=answer):
+            keep(answer)
+    with dsl.Else(name="ok"):
+        keep("ok")
+    return titles

@@ -28,13 +28,13 @@ TITLES = {
     "train": "Train: the network and its controls",
     "evaluate": "Evaluate: metrics and gates",
     "drift": "Drift: compare with the past",
-    "keep": "Keep: why the model stays",
+    "keep": "Keep: the model stays",
     "score": "Score: predictions and embeddings",
     "deploy": "Deploy: register, write the release",
     "publish": "Publish: carry the snapshot to the predictor",
     "notify": "Notify: how the run ended",
 }
-"""What the pages call each task."""
+"""What the pages call each task, unless the pipeline has a title of its own for it."""
 FRESH = {"champion", "ingest", "evaluate", "drift", "keep", "deploy", "publish", "notify"}
 """Never answered from the cache: they ask or change what is outside of their inputs."""
 OUTSIDE = {"champion", "ingest", "deploy", "publish"}
@@ -57,8 +57,11 @@ CLUSTER = Cluster.parse(PARAMS["cluster"], "cluster")
 DEPLOY = Deploy.parse(PARAMS["deploy"], "deploy")
 
 
-def placed(function: Callable[..., None]) -> Callable[..., None]:
-    """A pipeline's function with its tasks titled and placed, and its end reported; it has a parameter `revision`."""
+def placed(function: Callable[..., dict[str, str] | None]) -> Callable[..., None]:
+    """A pipeline's function with its tasks titled and placed, and its end reported; it has a parameter `revision`.
+
+    The function may return titles of its own, by the task's name.
+    """
 
     @functools.wraps(function)
     def pipeline(*values: Any, **named: Any) -> None:
@@ -70,18 +73,18 @@ def placed(function: Callable[..., None]) -> Callable[..., None]:
             report=given(CLUSTER.report.canonical()),
         )
         with dsl.ExitHandler(told, name="stages"):
-            function(**arguments)
+            titles = function(**arguments) or {}
         for task in pipeline_context.Pipeline.get_default_pipeline().tasks.values():
             if (name := task.component_spec.name) in TITLES:
-                place(task, name)
+                place(task, name, titles.get(task.name, TITLES[name]))
 
     return pipeline
 
 
-def place(task: dsl.PipelineTask, name: str) -> None:
-    """Give a task what section `cluster` says of its stage."""
+def place(task: dsl.PipelineTask, name: str, title: str) -> None:
+    """Give a task its title, and what section `cluster` says of its stage."""
     found = CLUSTER.place(name)
-    task.set_display_name(TITLES[name])
+    task.set_display_name(title)
     if name in FRESH or not PINNED:
         task.set_caching_options(False)
     if retries := RETRIES * (name in OUTSIDE) if found.retries is None else found.retries:

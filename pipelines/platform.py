@@ -133,8 +133,11 @@ class Distributed(Section):
     restarts: int = Field(default=0, ge=0)
     """How often machines may fail before the stage does; what begins anew resumes at the last epoch. The runtime's own
     limits hold too."""
+    starting: int | None = Field(default=None, ge=1)
+    """Seconds in which all of them must run, from when the job was made; a job that a quota or a queue holds for longer
+    fails the stage. It may wait for ever unless given."""
     deadline: int | None = Field(default=None, ge=1)
-    """Seconds after which the job is ended, trained or not."""
+    """Seconds after which the job is ended, trained or not. The time in which a queue holds it does not count."""
     labels: dict[str, str] = {}
     """Labels of the job, such as `kueue.x-k8s.io/queue-name`."""
 

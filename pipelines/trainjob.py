@@ -29,7 +29,8 @@ def template(cluster: Cluster, mount: str) -> str:
     }
     if given.deadline:
         spec["activeDeadlineSeconds"] = given.deadline
-    return json.dumps({"labels": given.labels, "restarts": given.restarts, "spec": spec}, sort_keys=True)
+    rules = {"labels": given.labels, "restarts": given.restarts, "starting": given.starting}
+    return json.dumps(rules | {"spec": spec}, sort_keys=True)
 
 
 def resources(node: Node) -> dict[str, dict[str, str]]:

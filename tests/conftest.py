@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("GRAPHMILL_QUIET", "1")
@@ -13,6 +14,8 @@ os.environ["WANDB_MODE"] = "disabled"  # no test tracks its stages but those of 
 
 from graphmill import artifact  # noqa: E402
 from tests import drift_schemas, tiny  # noqa: E402 - the variables count from the first import on
+
+settings.load_profile("ci")  # the same examples in every run, and no failure because the machine is slow
 
 SHARED = Path(os.environ.get("GRAPHMILL_EXAMPLE_DATA", Path(__file__).parent.parent.parent / "shared" / "data"))
 

@@ -45,6 +45,7 @@ class Oracle:
         if key == "boom":
             raise RuntimeError("a bug")
         if key.startswith("sleep"):
+            print("asleep", flush=True)
             time.sleep(float(key[5:]))
         if key.startswith("bad"):
             return Refusal(f"{key} is not a payment; give its key")
@@ -78,6 +79,7 @@ class Oracle:
         if events[0]["id"] == "full":
             raise Failure(Kind.NOT_READY, "the log is full; compact it")
         if events[0]["id"] == "slow":
+            print("slow events", flush=True)
             await asyncio.sleep(1)
         offsets: list[int | None] = []
         for event in events:

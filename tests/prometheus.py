@@ -115,11 +115,9 @@ def real(folder: Path, targets: Sequence[str]) -> Iterator[str]:
     with (folder / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         url = f"http://127.0.0.1:{port}"
         try:
-            for _ in range(200):
-                if process.poll() is not None or _ready(url):
-                    break
+            while not _ready(url):
+                assert process.poll() is None, (folder / "log").read_text()
                 time.sleep(0.1)
-            assert process.poll() is None, (folder / "log").read_text()
             yield url
         finally:
             process.terminate()

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from graphmill.train.checkpoint import Checkpoints
 from graphmill.train.examples import labels, part
 from graphmill.train.loader import Loader
 from graphmill.train.network import Network, architecture
+from graphmill.train.params import Network as Shape
 from graphmill.train.ranks import Ranks
 from tests import tiny
 
@@ -29,13 +31,13 @@ SIZES = (32, 33, 1)
 
 
 def gradients(graph: str, features: str, ranks: Ranks) -> dict[str, np.ndarray]:
-    """Gradients of two kinds' networks, without dropout, for a few batches: by kind, batch and parameter."""
+    """Gradients of every kind's network, without dropout, for a few batches: by kind, batch and parameter."""
     opened, found = Graph.open(graph), Features.open(features)
     inputs = Inputs(opened, found, found.transforms(0))
     examples = part(found.examples, 0, "train")
     given = tiny.params()["train"]
     result = {}
-    for kind in ("sage", "mlp"):
+    for kind in get_args(Shape.model_fields["kind"].annotation):
         params = Params.parse(given | {"model": {"kind": kind, "hidden": 16, "dropout": 0.0}}, "train")
         torch.manual_seed(ranks.rank)  # DDP gives all the leader's weights
         network = Network(architecture(inputs, params.model, params.hops))
@@ -56,7 +58,7 @@ def gradients(graph: str, features: str, ranks: Ranks) -> dict[str, np.ndarray]:
 
 
 def main(graph: str, features: str, output: str) -> None:
-    together = Ranks.join(cuda=False)
+    together = Ranks.join(cuda=False, patience=60)
     numbers = gradients(graph, features, together)
     tensors = {name: torch.from_numpy(value) for name, value in numbers.items()}
     checkpoints = Checkpoints(Path(output), {}, together)

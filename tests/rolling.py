@@ -61,6 +61,7 @@ def params(root: Path, *steps: tuple[int, int]) -> Path:
         "ready_minutes": 3,
         "shadow_share": 1,
         "home": str(root / "rollouts"),
+        "guards": {"latency_ratio": None},  # a machine that does other things at times makes either version the slower
     }
     file = root / f"params-{len(list(root.glob('params-*')))}.yaml"
     file.write_text(yaml.safe_dump(given))
@@ -68,8 +69,11 @@ def params(root: Path, *steps: tuple[int, int]) -> Path:
 
 
 def main() -> int:
-    """A predictor that does what ``FAULTY`` (version to behaviour, as JSON) says of its version."""
-    from graphmill.serving import predictor
+    """A predictor that does what ``FAULTY`` (version to behaviour, as JSON) says of its version.
+
+    It waits longer than usual: a machine that stands still for a moment makes no answer late.
+    """
+    from graphmill.serving import predictor, shadow
     from graphmill.serving.__main__ import main as serve
 
     version = next(Path(one.partition("=")[2]).parent.name for one in sys.argv if one.startswith("--model="))
@@ -78,12 +82,14 @@ def main() -> int:
 
     def faulty(self, instances, options):
         if fault == "slow":
-            time.sleep(2.5)
+            time.sleep(1.2 * shadow.TIMEOUT)
         if fault == "error" and zlib.crc32(str(instances[0].id).encode()) % 4 == 0:
             raise RuntimeError("a bug of this version")
         return answer(self, instances, options)
 
     predictor.LivePredictor.answer = faulty
+    shadow.TIMEOUT = 6.0
+    sys.argv.append("--deadline_ms=20000")
     if fault == "dies":
         raise SystemExit("this version cannot be loaded")
     return serve()

@@ -1,8 +1,10 @@
 """Requests to the front without a network, and servers in processes of their own."""
 
 import asyncio
+import itertools
 import os
 import re
+import secrets
 import signal
 import socket
 import subprocess
@@ -63,16 +65,33 @@ class Served:
         return asyncio.run(all_of_them())
 
 
+def _own_ports() -> list[int]:
+    """Ports of this worker, in an order that begins anywhere: several runs may share the machine."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    ports = range(10_000 + worker, 32_000, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+    first = secrets.randbelow(len(ports))
+    return [*ports[first:], *ports[:first]]
+
+
+_PORTS = itertools.cycle(_own_ports())
+
+
 def free_ports(number: int) -> list[int]:
-    """Ports that nothing listens at."""
-    sockets = [socket.socket() for _ in range(number)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+    """Ports that nothing listens at.
+
+    The kernel gives none of them to whoever asks for any, other workers have others, and none is given twice: nobody
+    takes one between now and its use.
+    """
+    return list(itertools.islice(filter(_free, _PORTS), number))
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as one:
+        try:
+            one.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 class Process:
@@ -106,6 +125,12 @@ class Process:
                 except OSError:
                     assert self.process.poll() is None, self.log.read_text()
                     time.sleep(0.05)
+
+    def until_told(self, *words: str) -> None:
+        """Until it has written all of these."""
+        while not all(word in self.log.read_text() for word in words):
+            assert self.process.poll() is None, self.log.read_text()
+            time.sleep(0.01)
 
     def stop(self) -> int:
         """Ask it to stop; its exit status."""

@@ -421,11 +421,20 @@ def test_an_order_is_what_the_job_says():
             cluster.overrides(wrong)
 
 
-@pytest.mark.parametrize(("tasks", "decision"), [(["drift", "Train"], "retrain"), (["drift", "Keep"], "keep")])
+@pytest.mark.parametrize(
+    ("tasks", "decision"),
+    [
+        (["Drift", "Train"], "retrain"),
+        (["Drift", "Keep: page"], "page"),
+        (["Drift", "Keep: ok"], "ok"),
+        ([], "unknown"),
+    ],
+)
 def test_what_a_run_on_the_cluster_did_is_told_to_later_jobs(tmp_path, monkeypatch, tasks, decision):
     told = {
         "run": "id", "name": "monitoring-7-1", "state": "SUCCEEDED", "link": "https://kfp.example/#/id",
         "tasks": [{"task": task, "state": "SUCCEEDED"} for task in tasks] + [{"task": "score", "state": "SKIPPED"}],
+        "decision": None if decision == "unknown" else decision,
     }  # fmt: skip
     monkeypatch.setattr(cluster, "show", lambda *command: 0)
     monkeypatch.setattr(cluster, "run", lambda *command: json.dumps(told))

@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -147,19 +146,31 @@ def test_a_full_disk_is_told_and_leaves_nothing(tiny_run, tiny_params, tiny_data
         subprocess.run(["umount", str(small)], check=True)
 
 
+HELD = """
+import sys, time
+from components.__main__ import main
+from graphmill import artifact
+
+def hold(draft, kind):
+    print("written", flush=True)
+    time.sleep(600)
+
+artifact._seal = hold
+sys.exit(main())
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["ingest", "features"])
 def test_a_killed_stage_runs_again_cleanly(tiny_run, tiny_data, tiny_params, tmp_path, stage):
     shutil.copytree(tiny_run / "artifacts", tmp_path / "artifacts")
     shutil.rmtree(tmp_path / "artifacts" / WRITES[stage])
-    arguments = [sys.executable, "-m", "components", stage, "--params", str(tiny_params)]
+    arguments = [sys.executable, "-c", HELD, stage, "--params", str(tiny_params)]
     arguments += ["--data", str(tiny_data), "--root", str(tmp_path)]
-    with subprocess.Popen(arguments, cwd=HOME, stdout=subprocess.DEVNULL) as child:
-        waiting = time.monotonic() + 60
-        while not list((tmp_path / "artifacts").glob(".*")):
-            assert time.monotonic() < waiting and child.poll() is None
-            time.sleep(0.002)
+    with subprocess.Popen(arguments, cwd=HOME, stdout=subprocess.PIPE, text=True) as child:
+        assert "written\n" in child.stdout, "everything but the name is there"
         child.send_signal(signal.SIGKILL)
+    assert list((tmp_path / "artifacts").glob(".*"))
     assert not (tmp_path / "artifacts" / WRITES[stage]).exists(), "nothing half-written"
     run(stage, tiny_params, tiny_data, tmp_path)
     name = WRITES[stage]

@@ -243,16 +243,18 @@ def test_compaction_and_the_log_make_touched_rows_new(world, tmp_path):
     assert rows.moment[place] == found.newest + 1
 
 
-def test_a_server_computes_touched_rows_between_questions(world, tmp_path):
+def test_a_server_computes_touched_rows_between_questions(world, tmp_path, monkeypatch):
     settings = Settings(model=str(world / "model"), graph=world, state=tmp_path, hidden=world / "float32",
                         room_nodes=1_000, room_edges=20_000)  # fmt: skip
-    predictor = LivePredictor(settings)
+    predictor, renew, held = LivePredictor(settings), served.Served.renew, [True]
+    monkeypatch.setattr(served.Served, "renew", lambda one: not held[0] and renew(one))
 
     async def live():
         await predictor.start()
         await predictor.accept([happened(payment(5, at="2025-05-01T08:00:00"))])
         waiting = predictor._served.scorer.nearby.hidden.waiting
         assert waiting["customer"] and waiting["terminal"]
+        held[0] = False
         async with asyncio.timeout(60):
             while any(waiting.values()):
                 await asyncio.sleep(0.01)

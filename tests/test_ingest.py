@@ -1055,10 +1055,10 @@ print(status.split("VmHWM:")[1].split()[0])
 """
 
 
-def process(folder: Path, **params) -> subprocess.Popen:
+def process(folder: Path, script: str = SCRIPT, **params) -> subprocess.Popen:
     """Ingest in a process of its own; its last line is its peak memory in KiB."""
     arguments = [str(folder / "data"), str(folder / "tables"), *map(json.dumps, (SHOP, LABELLED, params))]
-    command = [sys.executable, "-c", SCRIPT, *arguments]
+    command = [sys.executable, "-c", script, *arguments]
     return subprocess.Popen(
         command, cwd=HOME, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
     )
@@ -1085,23 +1085,25 @@ def many(folder: Path, rows: int, parts: int) -> None:
         frame.to_parquet(folder / "data" / "orders" / f"{part}.parquet")
 
 
+HELD = """
+import time
+from graphmill import lineage
+
+def hold(*given):
+    print("written", flush=True)
+    time.sleep(600)
+
+lineage.record = hold  # asked for last, while everything is open
+"""
+
+
 def test_after_a_kill_the_rerun_is_clean(tmp_path):
-    many(tmp_path, 200_000, 2)
-    started = process(tmp_path)
-    spill = tmp_path / ".tables.spill" / "work.duckdb"
-    while not spill.exists():
-        assert started.poll() is None
-        time.sleep(0.01)
-    time.sleep(0.1)
-    os.kill(started.pid, signal.SIGKILL)
-    started.communicate()
-    assert not (tmp_path / "tables").exists() and spill.exists()
-    again = process(tmp_path)
-    again.communicate()
-    assert (
-        again.returncode == 0
-        and artifact.read(tmp_path / "tables", "tables").manifest["tables"]["orders"]["rows"] == 200_000
-    )
+    many(tmp_path, 20_000, 2)
+    with process(tmp_path, HELD + SCRIPT) as started:
+        assert "written\n" in started.stdout
+        started.send_signal(signal.SIGKILL)
+    assert not (tmp_path / "tables").exists() and (tmp_path / ".tables.spill" / "work.duckdb").exists()
+    assert artifact.read(run(tmp_path), "tables").manifest["tables"]["orders"]["rows"] == 20_000
     assert sorted(item.name for item in tmp_path.iterdir()) == ["data", "tables"]
 
 

@@ -1,13 +1,17 @@
 """The end of a run is told to GitHub and to a chat, as they answer: well, badly, late, or not at all."""
 
+import base64
+import gzip
 import json
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import certifi
 import pytest
 
 from components import notify as component
+from components import workflow
 from graphmill import notify
 
 END = notify.End("training", "run-1", "FAILED", "step <train> & more\nfailed", "abc123")
@@ -143,3 +147,97 @@ def test_the_component_hands_over_what_kubeflow_says(capsys):
     status = PipelineTaskFinalStatus("FAILED", "job", "exit-handler-1", 9, "train failed")
     component.python_func(status, "scoring", "run-7", "", {})
     assert "notify: scoring failed: train failed (run run-7)" in capsys.readouterr().out
+
+
+def node(name, phase, kind="Pod", **more):
+    return {"name": f"training-x7.root.{name}", "displayName": name.split(".")[-1], "type": kind, "phase": phase} | more
+
+
+GOOD = {
+    "a": node("exit-handler-1", "Succeeded", "DAG"),
+    "b": node("exit-handler-1.train.executor(0)", "Failed", finishedAt="2026-01-05T04:00:00Z", message="evicted"),
+    "c": node("exit-handler-1.train.executor(1)", "Succeeded", finishedAt="2026-01-05T05:00:00Z"),
+    "d": node("exit-handler-1.onExit", "Running", "DAG"),
+}
+KILLED = GOOD | {
+    "a": node("exit-handler-1", "Failed", "DAG"),
+    "c": node(
+        "exit-handler-1.train.executor(1)",
+        "Failed",
+        finishedAt="2026-01-05T05:00:00Z",
+        message="OOMKilled (exit code 137)",
+    ),
+}
+
+
+@contextmanager
+def cluster(monkeypatch, folder, status, body):
+    """An API server that has one workflow, and a pod's account."""
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append((self.path, self.headers["Authorization"]))
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(json.dumps(body).encode())
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    for name, text in {
+        "namespace": "fraud",
+        "token": "pods-token\n",
+        "ca.crt": certifi.contents(),
+    }.items():
+        (folder / name).write_text(text)
+    monkeypatch.setattr(workflow, "ACCOUNT", folder)
+    monkeypatch.setattr(workflow, "ADDRESS", f"http://127.0.0.1:{server.server_port}")
+    try:
+        yield asked
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def notified(state, capsys):
+    from kfp.dsl import PipelineTaskFinalStatus
+
+    component.python_func(
+        PipelineTaskFinalStatus(state, "training-x7", "stages", None, None), "training", "run-7", "", {}
+    )
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("nodes", "state", "words"),
+    [
+        (GOOD, "RUNNING", "notify: training succeeded (run run-7)"),  # a try that failed was made good
+        (KILLED, "RUNNING", "notify: training failed: train: OOMKilled (exit code 137) (run run-7)"),
+        (KILLED, "COMPLETE", "notify: training failed: train: OOMKilled (exit code 137) (run run-7)"),
+        (GOOD | {"a": node("exit-handler-1", "Running", "DAG")}, "COMPLETE", "notify: training succeeded (run run-7)"),
+        ({}, "FAILED", "notify: training failed (run run-7)"),
+        ({"a": node("exit-handler-1", "Error", "DAG"), "b": node("exit-handler-1.graph-driver", "Error")}, "RUNNING",
+         "notify: training failed: graph: Error (run run-7)"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_workflow_knows_what_kubeflows_record_leaves_open(
+    monkeypatch, tmp_path, capsys, nodes, state, words, packed
+):
+    content = {"compressedNodes": base64.b64encode(gzip.compress(json.dumps(nodes).encode())).decode()}
+    with cluster(monkeypatch, tmp_path, 200, {"status": content if packed else {"nodes": nodes}}) as asked:
+        assert notified(state, capsys) == words + "\n"
+    assert asked == [("/apis/argoproj.io/v1alpha1/namespaces/fraud/workflows/training-x7", "Bearer pods-token")]
+
+
+@pytest.mark.parametrize(("status", "body"), [(403, {"message": "forbidden"}), (200, {"kind": "Workflow"}), (200, [])])
+def test_a_workflow_that_cannot_be_read_leaves_kubeflows_own_word(monkeypatch, tmp_path, capsys, status, body):
+    with cluster(monkeypatch, tmp_path, status, body):
+        told = notified("COMPLETE", capsys)
+    assert "the workflow training-x7 cannot be read" in told and "pods-token" not in told
+    assert told.endswith("notify: training succeeded (run run-7)\n")

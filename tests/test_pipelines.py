@@ -5,12 +5,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 import pytest
 import yaml
 
 from graphmill import artifact
+from graphmill.drift.decision import Answer
 from graphmill.drift.record import Record
 from pipelines import NAMES
 from tests import tiny
@@ -55,6 +57,23 @@ def test_a_mistake_in_the_cluster_section_is_told_when_compiling(tmp_path):
     done = python("pipelines", "compile", "--output", output, GRAPHMILL_PARAMS=str(tmp_path / "params.yaml"))
     assert done.returncode == 2 and "Traceback" not in done.stderr and not output.exists()
     assert done.stderr.startswith("cluster.every.memory: unknown parameter")
+
+
+@pytest.mark.parametrize("answer", get_args(Answer))
+def test_every_decision_has_a_branch_of_its_own_that_says_which(answer):
+    document, _ = yaml.safe_load_all((HOME / "tests" / "golden" / "monitoring.yaml").read_text())
+    components = document["components"]
+    (branches,) = (part for name, part in components.items() if name.startswith("comp-condition-branches"))
+    taken = []
+    for branch in branches["dag"]["tasks"].values():
+        condition = branch["triggerPolicy"]["condition"].replace("!(", "not (").replace("&&", "and")
+        condition = condition.replace("inputs.parameter_values['pipelinechannel--drift-Output']", "answer")
+        if eval(condition, {"answer": answer}):
+            tasks = components[branch["componentRef"]["name"]]["dag"]["tasks"]
+            taken.append([task["taskInfo"]["name"] for task in tasks.values()])
+    (titles,) = taken
+    trains = any(title.startswith("Train: ") for title in titles)
+    assert trains if answer == "retrain" else titles == [f"Keep: {answer}"]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -350,9 +350,9 @@ def test_reads_are_repeated_until_they_are_answered(server, status, capsys):
 
 
 def test_time_outs_are_repeated(server, monkeypatch):
-    monkeypatch.setattr(patience, "SECONDS", (1.0, 0.15))
+    monkeypatch.setattr(patience, "SECONDS", (5.0, 0.6))
     slow = ("list_pipelines", "upload_version", "create_run", "get_run")
-    server.fault = lambda name, count: Fault(seconds=0.3, done=True) if name in slow and count == 1 else Fault()
+    server.fault = lambda name, count: Fault(seconds=1.2, done=True) if name in slow and count == 1 else Fault()
     assert main(["submit", "training", *QUICK]) == 0
     assert [len(things) for things in (server.pipelines, server.versions, server.runs)] == [1, 1, 1]
 
@@ -788,6 +788,35 @@ def test_status_of_a_run_lists_its_tasks(server, capsys):
         assert told["tasks"][3]["seconds"] == 7
     assert main(["status", run["run_id"]]) == 0
     assert TITLES["train"] in said(capsys)[0].splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("tasks", "decision"),
+    [
+        ({"drift": "SUCCEEDED", "keep": "SUCCEEDED"}, "page"),
+        ({"drift": "SUCCEEDED", "keep-2": "SUCCEEDED"}, "request_labels"),
+        ({"drift": "SUCCEEDED", "keep-3": "RUNNING"}, "watch"),
+        ({"drift": "SUCCEEDED", "keep-4": "FAILED"}, "ok"),
+        ({"drift": "SUCCEEDED", "train": "FAILED"}, "retrain"),
+        ({"drift": "SUCCEEDED"}, None),
+        ({"drift": "FAILED"}, None),
+    ],
+)
+def test_status_tells_what_drift_decided(server, capsys, monkeypatch, tasks, decision):
+    golden = source.parse((HOME / "tests" / "golden" / "monitoring.yaml").read_text())
+    monkeypatch.setattr(source, "compiled", lambda name: golden)
+    server.play(Step("SUCCEEDED" if decision else "FAILED", tasks))
+    main(["submit", "monitoring", "--name", "tonight", "-p", "data=s3://b/data", *QUICK])
+    said(capsys)
+    assert main(["status", "tonight", "--json"]) == 0
+    assert json.loads(said(capsys)[0])["decision"] == decision
+
+
+def test_a_training_has_no_decision(server, capsys):
+    run = finished(server, Step("SUCCEEDED", {"train": "SUCCEEDED"}))
+    said(capsys)
+    assert main(["status", run["run_id"], "--json"]) == 0
+    assert json.loads(said(capsys)[0])["decision"] is None
 
 
 def test_status_follows(server, capsys):

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,8 @@ def test_two_processes_train_what_one_does(tiny_run, tmp_path):
         ([(rank.LEFT, 1, "DistNetworkError: gone"), (-9, 0, "")], UserError, "process 1 of 2 was killed"),
         ([(rank.LEFT, 1, "DistNetworkError: gone"), (-11, 0, "")], UserError, "process 1 of 2 was ended by SIGSEGV"),
         ([(rank.MISTAKE, 1, "UserError: lower: it"), (rank.LEFT, 1, "")], UserError, "^lower: it$"),
+        ([(rank.LEFT, 1, "Left: train: process 0 lost one"), (-9, 31, "")], UserError, "process 0 .* them hung"),
+        ([(-15, 1, ""), (-9, 2, ""), (rank.LEFT, 1, "Left: gone")], UserError, "process 1 of 2 was killed"),
         ([(1, 2, "ValueError: b"), (1, 1, "KeyError: a")], RuntimeError, "process 1 of 2 .*KeyError: a"),
     ],
 )
@@ -101,6 +104,7 @@ def test_the_failure_that_others_followed_from_is_told(tmp_path, failures, kind,
             extra = {"timestamp": str(timestamp), "py_callstack": "…"}
             file.write_text(json.dumps({"message": {"message": message, "extraInfo": extra}}))
         found[number] = ProcessFailure(number, 1, exitcode, str(file))
+        found[number].timestamp = timestamp
     with pytest.raises(kind, match=told):
         raise launch.told(ChildFailedError("train", found), 2)
 
@@ -108,7 +112,18 @@ def test_the_failure_that_others_followed_from_is_told(tmp_path, failures, kind,
 def test_losing_another_process_is_no_failure_of_its_own():
     assert rank.lost(distributed.DistNetworkError("gone"))
     assert rank.lost(RuntimeError("[…/gloo/transport/tcp/pair.cc:553] Connection closed by peer"))
+    assert rank.lost(RuntimeError("Application timeout caused pair closure")), "one hangs"
     assert not rank.lost(RuntimeError("out of memory"))
+    assert not rank.lost(UserError("/data/igloo/graph: no graph here")), "a mistake is told as one"
+
+
+def test_processes_wait_for_each_other_as_long_as_asked(monkeypatch):
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    asked = []
+    monkeypatch.setattr(distributed, "init_process_group", lambda kind, timeout: asked.append((kind, timeout)))
+    assert Ranks.join(cuda=False, patience=90) == Ranks(1, 2, 1)
+    assert asked == [("gloo", timedelta(seconds=90))]
 
 
 def test_a_runtime_that_does_not_tell_torchrun_of_all_nodes_is_refused(tmp_path, monkeypatch):
@@ -124,7 +139,7 @@ def test_more_processes_than_gpus_are_refused(monkeypatch):
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     with pytest.raises(UserError, match="process 1 of this machine has no GPU, there are 1"):
-        Ranks.join(cuda=True)
+        Ranks.join(cuda=True, patience=1)
 
 
 def test_only_the_leader_writes_checkpoints(tmp_path):
@@ -133,3 +148,15 @@ def test_only_the_leader_writes_checkpoints(tmp_path):
     Checkpoints(tmp_path / "model", {}).save("split_0", {"epoch": 1})
     assert Checkpoints(tmp_path / "model", {}).load("split_0") == {"epoch": 1}
     shutil.rmtree(tmp_path / ".model.checkpoints")
+
+
+@pytest.mark.parametrize("share", [0, 0.5, 0.99])
+def test_a_checkpoint_that_a_crash_left_torn_is_told_and_begun_anew(tmp_path, capsys, share):
+    checkpoints = Checkpoints(tmp_path / "model", {})
+    checkpoints.save("split_0", {"epoch": 1})
+    file = checkpoints.folder / "split_0.pt"
+    file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
+    assert checkpoints.load("split_0") is None
+    assert "split_0 begins anew" in capsys.readouterr().out
+    checkpoints.save("split_0", {"epoch": 2})
+    assert checkpoints.load("split_0") == {"epoch": 2}

@@ -236,8 +236,13 @@ def test_a_stage_that_fails(checkout, capfd):
 
 def test_a_killed_run_leaves_nothing_behind(checkout):
     """Ended by a signal it tidies up itself; killed, the next run does, but not while a child still works there."""
-    change(checkout, work="import time\n" + WORK.replace("    pass", "    time.sleep(2 if stage == 'graph' else 0)"))
+    go, begun = checkout.parent / "go", checkout.parent / "begun"
+    waits = f"    while stage == 'graph' and not Path({str(go)!r}).exists() and time.time() < {time.time() + 300}:"
+    held = f"{waits}\n        Path({str(begun)!r}).touch()\n        time.sleep(0.01)"
+    change(checkout, work="import time\nfrom pathlib import Path\n" + WORK.replace("    pass", held))
+    go.touch()
     make(checkout)
+    go.unlink()
     place = checkout.parent / "scratch"
     line = [sys.executable, "-m", "graphmill.lineage", "rebuild", str(checkout / "artifacts" / "model"),
             "--repository", str(checkout), "--scratch", str(place)]  # fmt: skip
@@ -245,8 +250,10 @@ def test_a_killed_run_leaves_nothing_behind(checkout):
     def run():
         """Started, and waited for until its second stage runs."""
         process = subprocess.Popen(line, cwd=HOME, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        while not (process.stdout.readline()).startswith("rebuild: graph"):
+        begun.unlink(missing_ok=True)
+        while not begun.exists():
             assert process.poll() is None
+            time.sleep(0.01)
         return process
 
     stopped = run()
@@ -259,6 +266,7 @@ def test_a_killed_run_leaves_nothing_behind(checkout):
     (left,) = place.iterdir()
     scratch._prune(checkout, place)
     assert left.exists()  # its child still works there, with the lock
+    go.touch()
     killed.communicate()  # ends when the child has closed its end, too
     deadline = time.monotonic() + 60
     while left.exists() and time.monotonic() < deadline:

@@ -240,7 +240,7 @@ def test_a_real_prometheus(tmp_path):
         return lambda body, headers: (200, told[which])
 
     def until(condition) -> Observation:
-        for _ in range(300):
+        for _ in range(900):
             seen = source.observe(CHAMPION, CANDIDATE, began)
             if condition(seen):
                 return seen
@@ -255,11 +255,13 @@ def test_a_real_prometheus(tmp_path):
             source, began = Prometheus(url), time.time()  # the rollout begins now
             told["champion"] = exposition(CHAMPION, 1_200, 2)
             told["candidate"] = exposition(CANDIDATE, 30, 4)
-            seen = until(lambda seen: seen.candidate.requests == 30 and seen.champion.requests == 200)
+            until(lambda seen: seen.candidate.requests == 30 and seen.champion.requests == 200)
+            seen = source.observe(CHAMPION, CANDIDATE, began)  # one look is several queries: a scrape may fall between
             assert seen.champion == Seen(200, 2, {0.01: 198, math.inf: 2}, {0.5: 198})
             assert (seen.candidate.failures, seen.compared, seen.disagreed) == (4, 20, 0)
             told["candidate"] = exposition(CANDIDATE, 8, 1)
-            seen = until(lambda seen: seen.candidate.requests != 30)
+            until(lambda seen: seen.candidate.requests != 30)
+            seen = source.observe(CHAMPION, CANDIDATE, began)
             assert (seen.candidate.requests, seen.candidate.failures) == (38, 5)
             again = Prometheus(url).observe(CHAMPION, CANDIDATE, began)
             assert again == source.observe(CHAMPION, CANDIDATE, began)

@@ -151,12 +151,12 @@ def test_requests_without_an_id_are_chosen_one_by_one(tmp_path):
 def test_a_target_that_is_slower_than_the_answers_loses_the_newest(tmp_path, monkeypatch):
     monkeypatch.setattr(record, "QUEUE", 10)
     monkeypatch.setattr(record, "ROWS", 1)
-    free, write = threading.Event(), sinks.Files.write
-    monkeypatch.setattr(sinks.Files, "write", lambda *given: (free.wait(), write(*given)))
+    begun, free, write = threading.Event(), threading.Event(), sinks.Files.write
+    monkeypatch.setattr(sinks.Files, "write", lambda *given: (begun.set(), free.wait(60), write(*given)))
 
     async def work(log):
         offer(log, 0)
-        await asyncio.sleep(0.05)  # it is being written
+        await until(begun.is_set)
         for number in range(1, 15):
             offer(log, number)
         assert log.dropped == 4

@@ -1,7 +1,6 @@
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import grpc
@@ -113,7 +112,7 @@ def test_what_runs_when_it_is_told_to_stop_is_finished(tmp_path):
 
     def events() -> None:
         body = {"events": [{"id": "slow"}]}
-        answers.append(httpx.post(f"{server.url}/v1/graph/events", json=body, timeout=30).status_code)
+        answers.append(httpx.post(f"{server.url}/v1/graph/events", json=body, timeout=60).status_code)
 
     def infer() -> None:
         contents = messages.InferTensorContents(bytes_contents=[b"sleep0.5"])
@@ -121,27 +120,32 @@ def test_what_runs_when_it_is_told_to_stop_is_finished(tmp_path):
         with grpc.insecure_channel(f"127.0.0.1:{server.grpc}") as channel:
             stub = stubs.GRPCInferenceServiceStub(channel)
             request = messages.ModelInferRequest(model_name="oracle", inputs=[tensor])
-            answers.append(stub.ModelInfer(request, timeout=30).model_name)
+            answers.append(stub.ModelInfer(request, timeout=60).model_name)
 
     with running(tmp_path / "log", "--insecure-local") as server:
         threads = [threading.Thread(target=events), threading.Thread(target=infer)]
         for thread in threads:
             thread.start()
-        while httpx.get(f"{server.url}/metrics").text.count('graphmill_requests_total{protocol="grpc"} 1.0') == 0:
-            time.sleep(0.05)
+        server.until_told("asleep", "slow events")
         assert server.stop() == 0
         for thread in threads:
-            thread.join(30)
+            thread.join(60)
         log = server.log.read_text()
     assert sorted(answers, key=str) == [200, "oracle"]
     assert log.rstrip().endswith("stopped")
 
 
-def test_an_insecure_local_server_listens_on_this_machine_alone(tmp_path):
-    with running(tmp_path / "log", "--insecure-local") as server:
-        for port in (server.http, server.grpc):
-            # 127.0.0.1, also as an IPv6 address
-            assert _listening(port) <= {"0100007F", "0000000000000000FFFF00000100007F"} and _listening(port)
+@pytest.fixture(scope="module")
+def local(tmp_path_factory):
+    """A server that none of its tests stops."""
+    with running(tmp_path_factory.mktemp("local") / "log", "--insecure-local") as server:
+        yield server
+
+
+def test_an_insecure_local_server_listens_on_this_machine_alone(local):
+    for port in (local.http, local.grpc):
+        # 127.0.0.1, also as an IPv6 address
+        assert _listening(port) <= {"0100007F", "0000000000000000FFFF00000100007F"} and _listening(port)
 
 
 def _listening(port: int) -> set[str]:
@@ -155,12 +159,11 @@ def _listening(port: int) -> set[str]:
     return found
 
 
-def test_a_port_that_is_taken_is_told(tmp_path):
-    with running(tmp_path / "one") as server:
-        second = Process(tmp_path / "two", f"--grpc_port={server.grpc}")
-        assert second.process.wait(60) == 2
-        log = second.log.read_text()
-        assert f"grpc_port: {server.grpc} is taken" in log and "Traceback" not in log
+def test_a_port_that_is_taken_is_told(local, tmp_path):
+    second = Process(tmp_path / "log", f"--grpc_port={local.grpc}")
+    assert second.process.wait(60) == 2
+    log = second.log.read_text()
+    assert f"grpc_port: {local.grpc} is taken" in log and "Traceback" not in log
 
 
 def test_grpc_follows_readiness_and_tells_the_reason(tmp_path):
@@ -183,19 +186,19 @@ def test_grpc_follows_readiness_and_tells_the_reason(tmp_path):
                 assert error.value.details() == "replaying the log"
 
 
-def test_grpc_does_not_compute_what_its_client_waits_for_no_more(tmp_path):
+def test_grpc_does_not_compute_what_its_client_waits_for_no_more(local):
     def ask(key: bytes, timeout: float) -> grpc.Future:
         contents = messages.InferTensorContents(bytes_contents=[key])
         tensor = messages.ModelInferRequest.InferInputTensor(name="id", datatype="BYTES", shape=[1], contents=contents)
         return stub.ModelInfer.future(messages.ModelInferRequest(model_name="oracle", inputs=[tensor]), timeout=timeout)
 
-    with running(tmp_path / "log") as server, grpc.insecure_channel(f"127.0.0.1:{server.grpc}") as channel:
+    with grpc.insecure_channel(f"127.0.0.1:{local.grpc}") as channel:
         stub = stubs.GRPCInferenceServiceStub(channel)
-        slow = ask(b"sleep1", 30)
-        time.sleep(0.2)  # the server sleeps by now
+        slow = ask(b"sleep2", 60)
+        local.until_told("asleep")
         assert ask(b"late", 0.1).code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        assert slow.code() is grpc.StatusCode.OK and ask(b"a", 30).code() is grpc.StatusCode.OK
-        found = samples(httpx.get(f"{server.url}/metrics").text, "graphmill_batch_instances_sum")
+        assert slow.code() is grpc.StatusCode.OK and ask(b"a", 60).code() is grpc.StatusCode.OK
+        found = samples(httpx.get(f"{local.url}/metrics").text, "graphmill_batch_instances_sum")
         assert found == {"": 2}
 
 

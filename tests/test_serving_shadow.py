@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import math
 import socket
 import time
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import grpc
 import numpy as np
@@ -24,6 +26,13 @@ from tests.oracle import Oracle
 from tests.serving import Served, free_ports
 
 CHAMPION, CANDIDATE = "a" * 16, "b" * 16
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """A machine that stands still for seconds makes no candidate late."""
+    monkeypatch.setattr(shadow, "TIMEOUT", 120.0)
+    monkeypatch.setattr(shadow, "CONNECT", 60.0)
 
 
 class Candidate:
@@ -159,13 +168,14 @@ def test_disagreement_is_counted_once_a_request(tmp_path):
         ({"status": 503}, "not_ready"),
         ({"status": 400}, "invalid"),
         ({"status": 302}, "status_302"),
-        ({"hang": 30}, "late"),
+        ({"hang": 600}, "late"),
         ({"body": "not json"}, "malformed"),
         ({"body": '{"predictions": []}'}, "malformed"),
     ],
 )
 def test_a_candidate_that_does_not_answer_is_counted_with_a_reason(tmp_path, monkeypatch, changes, reason):
-    monkeypatch.setattr(shadow, "TIMEOUT", 0.2)
+    if reason == "late":
+        monkeypatch.setattr(shadow, "TIMEOUT", 0.2)
     candidate = Candidate()
     vars(candidate).update(changes)
 
@@ -179,21 +189,20 @@ def test_a_candidate_that_does_not_answer_is_counted_with_a_reason(tmp_path, mon
 
 
 def test_a_candidate_that_hangs_delays_nothing_and_what_does_not_fit_is_skipped(tmp_path, monkeypatch):
-    """Thirty seconds a question: all answers are there long before the first of them."""
-    monkeypatch.setattr(shadow, "TIMEOUT", 60)
+    """Ten minutes a question: all answers are there before the first of them."""
+    monkeypatch.setattr(shadow, "TIMEOUT", 900)
     monkeypatch.setattr(shadow, "QUEUE", 50)
     candidate = Candidate()
-    candidate.hang = 30
+    candidate.hang = 600
 
     async def work(one):
         batcher = Batcher(Oracle(), 100, 10)
-        begun = time.monotonic()
-        for number in range(100):
-            instances = [Instance(id=f"p{number}")]
-            answered = await batcher.ask(instances, Options(), asyncio.get_running_loop().time() + 10)
-            one.offer(f"r{number}", instances, answered.answers)
+        async with asyncio.timeout(120):
+            for number in range(100):
+                instances = [Instance(id=f"p{number}")]
+                answered = await batcher.ask(instances, Options(), math.inf)
+                one.offer(f"r{number}", instances, answered.answers)
         await until(lambda: candidate.now == shadow.FLIGHTS)
-        assert time.monotonic() - begun < 20
         offer(one, *map(str, range(51)))
 
     (compared, disagreed, failed, skipped), candidate = mirrored(tmp_path, work, candidate)
@@ -203,6 +212,8 @@ def test_a_candidate_that_hangs_delays_nothing_and_what_does_not_fit_is_skipped(
 
 
 def test_a_candidate_that_is_away_is_left_alone_for_a_while(tmp_path, monkeypatch, caplog):
+    now = [0.0]
+    monkeypatch.setattr(shadow, "time", SimpleNamespace(monotonic=lambda: now[0], time=time.time))
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         away = f"http://127.0.0.1:{taken.getsockname()[1]}/v1/models/m:predict"
@@ -213,7 +224,7 @@ def test_a_candidate_that_is_away_is_left_alone_for_a_while(tmp_path, monkeypatc
             for _ in range(10):
                 offer(one, "p1")
             assert one._pause == shadow.PAUSE
-            monkeypatch.setattr(shadow.time, "monotonic", lambda: one._until + 0.1)
+            now[0] = one._until + 0.1
             offer(one, "p2")
             await until(lambda: counted()[2] > before + 1)
             assert one._pause == 2 * shadow.PAUSE, "twice as long each time"
@@ -232,7 +243,6 @@ def test_the_file_is_taken_over_and_what_is_wrong_with_it_is_told_once(tmp_path,
         for content in ("", "{}", "{", "[1]", '{"champion": 1}', json.dumps({"champion": CHAMPION})):
             file.write_text(content)
             await until(lambda text=content: one._content == text.encode())
-            await asyncio.sleep(0.05)
             offer(one, "p1")
         destination(file, url, champion="c" * 16)
         await until(lambda: b"cccc" in one._content)

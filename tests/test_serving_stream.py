@@ -313,9 +313,8 @@ def test_it_starts_before_redis_does(tmp_path):
         task = asyncio.create_task(stream.run(Into(tmp_path)))
         await until(lambda: stream.problem is not None)
         assert "cannot be read" in stream.problem and not stream.caught_up
-        task.cancel()
-        (ended,) = await asyncio.gather(task, return_exceptions=True)
-        assert isinstance(ended, asyncio.CancelledError)
+        await ended(task)
+        assert task.cancelled()
 
     asyncio.run(work())
 
@@ -333,8 +332,7 @@ def test_a_server_that_answers_nonsense_is_told(tmp_path):
             with accepted:
                 accepted.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
                 await until(lambda: stream.problem is not None)
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await ended(task)
 
         asyncio.run(work())
 

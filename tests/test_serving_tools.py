@@ -3,7 +3,6 @@
 import asyncio
 import io
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -11,8 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from numba.core.dispatcher import Dispatcher
 
-from graphmill import compiled
 from graphmill.errors import UserError
 from graphmill.serving import kernels, replay, source
 from graphmill.serving.hello import curls, examples
@@ -30,11 +29,11 @@ def snapshot(tiny_run, tmp_path_factory):
     return folder
 
 
-def served(tiny_run, snapshot, state, work):
+def served(model, snapshot, state, work):
     """What ``work`` makes of a started predictor."""
 
     async def live():
-        given = {"model": str(tiny_run / "artifacts" / "model"), "graph": str(snapshot), "state": str(state)}
+        given = {"model": str(model), "graph": str(snapshot), "state": str(state)}
         predictor = LivePredictor(Settings.parse(given | {"room_nodes": 10_000, "room_edges": 100_000}))
         await predictor.start()
         try:
@@ -74,7 +73,7 @@ def test_the_three_questions_work_as_they_are_printed(tiny_run, snapshot, tmp_pa
         (after,) = predictor.answer([Instance(id=new.id)], Options())
         assert after.known and after.score == pytest.approx(before[1].score, rel=1e-6)
 
-    served(tiny_run, snapshot, tmp_path / "state", work)
+    served(tiny_run / "artifacts" / "model", snapshot, tmp_path / "state", work)
 
 
 def test_an_answer_is_computed_again_from_what_it_names(tiny_run, snapshot, tmp_path, monkeypatch, capsys):
@@ -95,7 +94,7 @@ def test_an_answer_is_computed_again_from_what_it_names(tiny_run, snapshot, tmp_
         await predictor.compact()
         return predictor.graph().snapshot, found
 
-    base, found = served(tiny_run, snapshot, tmp_path / "state", work)
+    base, found = served(tiny_run / "artifacts" / "model", snapshot, tmp_path / "state", work)
     assert len({score for _, score in found}) == 6
     for offset, score in found:
         monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps([asked])))
@@ -109,12 +108,26 @@ def test_an_answer_is_computed_again_from_what_it_names(tiny_run, snapshot, tmp_
         assert told["score"] == pytest.approx(score, rel=1e-9)
 
 
-def test_a_predictor_finds_every_kernel_compiled(tiny_run, snapshot, tmp_path, capsys):
-    folder = Path(os.environ[compiled.FOLDER])
-    model = str(tiny_run / "artifacts" / "model")
-    assert kernels.main(["--model", model, "--graph", str(snapshot)]) == 0
-    there = {file.name for file in folder.rglob("*.nbc")}
-    assert f"kernels: {len(list(folder.rglob('*.nbc')))} compiled for sage, features_only" in capsys.readouterr().out
+def test_a_predictor_finds_every_kernel_compiled(tiny_run, snapshot, tmp_path):
+    """In a process that has computed nothing before; other processes may write into the same folder of kernels."""
+    code = "import sys; from tests import test_serving_tools as here; print(here.compiled_late(*sys.argv[1:]))"
+    given = [str(tiny_run / "artifacts" / "model"), str(snapshot), str(tmp_path / "state")]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *given],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert re.search(r"kernels: [1-9]\d* compiled for sage, features_only", done.stdout)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def compiled_late(model, snapshot, state):
+    """What a predictor compiles, or fetches from the cache, that `kernels` did not have compiled."""
+    assert kernels.main(["--model", model, "--graph", snapshot]) == 0
+    there = signatures()
+    assert len(there) > 10
 
     async def work(predictor):
         live = predictor._served.live
@@ -125,8 +138,20 @@ def test_a_predictor_finds_every_kernel_compiled(tiny_run, snapshot, tmp_path, c
         await predictor.compact()
         return [answer.known for answer in predictor.answer([Instance(id=new["id"])], Options())]
 
-    assert served(tiny_run, snapshot, tmp_path / "state", work) == [True]
-    assert {file.name for file in folder.rglob("*.nbc")} == there
+    assert served(model, snapshot, state, work) == [True]
+    return sorted(signatures() - there)
+
+
+def signatures():
+    """Every kernel of the package with the types that it was made for in this process."""
+    return {
+        f"{kernel.__module__}.{kernel.__name__}{signature}"
+        for name, module in list(sys.modules.items())
+        if name.startswith("graphmill.")
+        for kernel in vars(module).values()
+        if isinstance(kernel, Dispatcher)
+        for signature in kernel.signatures
+    }
 
 
 def test_kernels_need_a_model(tmp_path, capsys):

@@ -172,8 +172,10 @@ def session():
     from pyspark.sql import SparkSession
 
     builder = SparkSession.builder.config("spark.log.level", "ERROR")
-    for name, value in SPARK.items():
-        builder = builder.config(name, str(value).lower())
+    # little is compiled for so short a life, and its rubbish needs no threads of their own
+    java = {"spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
+    for name, value in (SPARK | java).items():
+        builder = builder.config(name, value if name in java else str(value).lower())
     running = builder.getOrCreate()
     yield running
     assert SparkSession.getActiveSession() is running

@@ -40,7 +40,7 @@ def clean(monkeypatch, folder):
 
 
 def record(folder, stage, kind, **section):
-    with tracked(stage, folder / "artifacts" / kind, section):
+    with tracked(stage, folder / "artifacts" / kind, {"patience": 900.0} | section):
         pass
 
 
@@ -273,10 +273,10 @@ def test_a_process_that_hangs_is_ended_in_time_with_all_it_started(tmp_path, mon
     """Its service is in a session of its own, as W&B's is, and holds its output open."""
     monkeypatch.setattr(processes, "CHILD", "tests.tracking_hangs")
     monkeypatch.setattr(processes, "GRACE", 0.5)
-    status, lines = processes.run("record", 1.5, tmp_path)
+    status, lines = processes.run("record", 5.0, tmp_path)
     assert status == processes.LATE
     gone = [int(line) for line in lines]
-    waiting = time.monotonic() + 20
+    waiting = time.monotonic() + 60
     while any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in gone):
         assert time.monotonic() < waiting
         time.sleep(0.05)

@@ -1,14 +1,19 @@
 """Training on several machines: the TrainJob that is made, what is said of it, and every way in which it can end."""
 
 import json
+import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 import yaml
 from kfp import dsl
 from kubernetes.config import kube_config
+from torch.distributed.elastic.rendezvous import utils as rendezvous
 
 from components import STAGES, trainjob
 from components.trainjob import door, follow, stage
@@ -19,6 +24,7 @@ from pipelines.platform import Cluster
 from tests import tiny, trainer_server
 from tests.trainer_server import Refused, Step, World, pod
 
+HOME = Path(__file__).parent.parent
 GIVEN = """
 every: {cpu_request: 1, memory_request: 2Gi, node_selector: {pool: work}, retries: 1}
 claims: {shared: big}
@@ -39,7 +45,6 @@ distributed:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(follow, "INTERVAL", 0.001)
-    monkeypatch.setattr(follow, "GRACE", 0.05)
     for name in ("KUBERNETES_SERVICE_HOST", "KFP_POD_NAME", "KFP_POD_UID"):
         monkeypatch.delenv(name, raising=False)
 
@@ -161,7 +166,8 @@ def test_the_machine_that_failed_first_is_told(world, volume, tmp_path):
     assert len(world.deleted) == 1 and not (tmp_path / "step" / "model").exists()
 
 
-def test_machines_that_only_lost_one_are_told_after_a_while(world, volume, tmp_path):
+def test_machines_that_only_lost_one_are_told_after_a_while(world, volume, tmp_path, monkeypatch):
+    monkeypatch.setattr(follow, "GRACE", 0.05)
     world.logs = {"pod-0": "train: process 0 lost another one: gloo\n"}
     world.steps = [Step([pod(0, ended=1)])]
     with pytest.raises(UserError, match="lost another one"):
@@ -213,6 +219,46 @@ def test_what_a_killed_run_left_goes_first_and_silence_is_outlived(world, volume
     assert len(world.created) == 1 and len(world.deleted) == 2
 
 
+def test_a_job_that_a_quota_holds_is_told_in_time(world, volume, tmp_path, monkeypatch):
+    template = json.loads(rendered.template(Cluster.parse(yaml.safe_load(GIVEN), "cluster"), str(volume)))
+    assert template["starting"] is None, "a queue may hold a job for days"
+    monkeypatch.setenv(trainjob.VARIABLE, json.dumps(template | {"starting": 0.1}))
+    world.steps = [Step([pod(0)])]  # the second machine never comes
+    told = r"has not begun for 0 seconds \(pods: 1 Running\); `kubectl -n fraud get events`"
+    with pytest.raises(UserError, match=told):
+        fetch(tmp_path)
+    assert world.deleted
+    world.done = trained
+    again = [Step([pod(0), pod(1, "Pending")])] * 200  # what has begun is not asked again
+    world.steps = [Step(), Step([pod(0), pod(1)]), *again, Step(condition="Complete")]
+    fetch(tmp_path)
+
+
+def test_files_of_runs_that_never_succeeded_go_when_they_are_old(world, volume, tmp_path):
+    home = volume / stage.FOLDER
+    long_ago = time.time() - stage.KEPT - 60
+    for name in ("train-old", "train-resumed", "train-waiting"):
+        checkpoints = home / name / ".model.checkpoints"
+        checkpoints.mkdir(parents=True)
+        (checkpoints / "split_0.pt").write_text("half")
+        for path in (checkpoints / "split_0.pt", checkpoints, home / name):
+            os.utime(path, (long_ago, long_ago))
+    os.utime(home / "train-resumed" / ".model.checkpoints" / "split_0.pt")  # written to an hour ago
+    world.others = {"train-waiting"}  # its job is in a queue
+    world.done, world.steps = trained, [Step(condition="Complete")]
+    fetch(tmp_path)
+    assert sorted(item.name for item in home.iterdir()) == ["train-resumed", "train-waiting"]
+
+
+def test_the_first_machine_waits_for_the_last_as_long_as_the_processes_do(world, volume, tmp_path):
+    world.done, world.steps = trained, [Step(condition="Complete")]
+    fetch(tmp_path, process_timeout=2_400)
+    command = world.created[0]["spec"]["trainer"]["command"]
+    assert command[command.index("torch.distributed.run") + 1] == "--rdzv-conf=timeout=2400"
+    (given,) = [part for part in command if part.startswith("--rdzv-conf")]
+    assert int(rendezvous._parse_rendezvous_config(given.partition("=")[2])["timeout"]) == 2_400, "as torchrun reads it"
+
+
 def test_silence_for_too_long_and_a_deleted_job_are_told(world, volume, tmp_path, monkeypatch):
     world.steps = [Step([pod(0)])]
     world.refuse = lambda verb, count: Refused(404, "gone", name="gone") if verb == "get" and count > 2 else None
@@ -251,6 +297,16 @@ def test_the_stage_trains_by_a_job_where_it_is_told_of_one(volume, tmp_path, mon
     ((graph, features, model, params),) = asked
     assert (graph, features, model) == tuple(str(tmp_path / name) for name in ("graph", "features", "model"))
     assert params.processes == 2
+
+
+@pytest.mark.parametrize("code", ["from components.trainjob import run", "from components import workflow"])
+def test_a_step_can_import_what_its_function_asks_for(code):
+    """Kubeflow starts steps with this variable, and kfp then lacks what compiles."""
+    environment = os.environ | {"_KFP_RUNTIME": "true", "PYTHONPATH": str(HOME)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd="/", text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    golden = (HOME / "tests" / "golden" / "training.yaml").read_text()
+    assert "_KFP_RUNTIME=true python3 -m kfp.dsl.executor_main" in " ".join(golden.split())
 
 
 def test_without_a_cluster_there_is_no_job(volume, tmp_path, monkeypatch):

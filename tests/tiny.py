@@ -101,7 +101,7 @@ train:
   epochs: 4
   batch_size: 128
   controls: {fanouts: [3, 10], rounds: 40, minimum_leaf: 10}
-evaluate: {bootstrap: 50}
+evaluate: {bootstrap: 50, maximum_milliseconds: 5000}
 drift: {}
 score: {}
 deploy: {name: tiny}

@@ -70,6 +70,13 @@ class Door:
         found: Object = self._asked("get", self._jobs.get_namespaced_custom_object, *self._where, name=name)
         return found
 
+    def has(self, name: str) -> bool:
+        """Whether there is a job of that name."""
+        try:
+            return bool(self.get(name))
+        except Absent:
+            return False
+
     def delete(self, name: str) -> None:
         """Delete a job; its pods go with it."""
         call = self._jobs.delete_namespaced_custom_object

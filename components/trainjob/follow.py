@@ -25,6 +25,10 @@ INDEX = "batch.kubernetes.io/job-completion-index"
 """Label with a pod's number among the machines."""
 
 
+Look = tuple[Object, list[Any]]
+"""A job as it is, and its pods."""
+
+
 class Failure(NamedTuple):
     """A container that ended with an error; ``round`` is how often its machine had, this time included."""
 
@@ -36,17 +40,23 @@ class Failure(NamedTuple):
     log: str
 
 
-def to_its_end(door: Door, job: Object, restarts: int) -> None:
+def to_its_end(door: Door, job: Object, restarts: int, starting: float | None = None) -> None:
     """Make a job, wait until it is complete, and delete it whatever happens.
 
+    Args:
+        door: to the cluster.
+        job: a TrainJob.
+        restarts: how often a machine may fail.
+        starting: seconds in which all its machines must run; None for any time.
+
     Raises:
-        UserError: when it is refused, fails, is deleted by somebody, or is not heard of for long.
+        UserError: when it is refused, does not begin, fails, is deleted by somebody, or is not heard of for long.
     """
-    name = job["metadata"]["name"]
+    name, nodes = job["metadata"]["name"], job["spec"]["trainer"]["numNodes"]
     _make(door, job)
-    say(f"train: TrainJob {name} in {door.namespace}: {job['spec']['trainer']['numNodes']} nodes")
+    say(f"train: TrainJob {name} in {door.namespace}: {nodes} nodes")
     try:
-        _wait(door, name, restarts)
+        _wait(_begun(_looks(door, name), door, name, nodes, starting), door, name, restarts)
     finally:
         with suppress(Unreachable, Absent, UserError):  # it has an owner, and goes with it at the latest
             door.delete(name)
@@ -71,10 +81,10 @@ def _make(door: Door, job: Object) -> None:
     raise UserError(f"train: TrainJob {name} could not be made for {PATIENCE:.0f} seconds: {told}")
 
 
-def _wait(door: Door, name: str, restarts: int) -> None:
+def _wait(looks: Iterator[Look], door: Door, name: str, restarts: int) -> None:
     failures: dict[tuple[str, int], Failure] = {}
     before, clear = "", time.monotonic()
-    for found, pods in _looks(door, name):
+    for found, pods in looks:
         if (state := _state(found, pods)) != before:
             say(f"train: {state}")
             before = state
@@ -89,7 +99,22 @@ def _wait(door: Door, name: str, restarts: int) -> None:
             raise UserError(_told(name, ended, failures))
 
 
-def _looks(door: Door, name: str) -> Iterator[tuple[Object, list[Any]]]:
+def _begun(looks: Iterator[Look], door: Door, name: str, nodes: int, starting: float | None) -> Iterator[Look]:
+    """The same looks, as long as the job has its machines in time.
+
+    Raises:
+        UserError: when it has not.
+    """
+    made, begun = time.monotonic(), starting is None
+    for found, pods in looks:
+        yield found, pods
+        begun = begun or sum(pod.status.phase not in (None, "Pending") for pod in pods) >= nodes
+        if not begun and starting is not None and time.monotonic() - made > starting:
+            told = f"train: TrainJob {name} has not begun for {starting:.0f} seconds ({_state(found, pods)})"
+            raise UserError(f"{told}; `kubectl -n {door.namespace} get events` tells what held it, such as a quota")
+
+
+def _looks(door: Door, name: str) -> Iterator[Look]:
     """The job and its pods, again and again.
 
     Raises:

@@ -4,13 +4,14 @@ import json
 import os
 import shutil
 import signal
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from components.trainjob import VARIABLE, follow
-from components.trainjob.door import KIND, VERSION, Door
+from components.trainjob.door import KIND, VERSION, Door, Unreachable
 from graphmill import artifact, shared
 from graphmill.errors import UserError
 from graphmill.progress import say
@@ -19,8 +20,10 @@ from graphmill.train import Params
 
 FOLDER = "trainjobs"
 """Where jobs work, on the shared volume: parameters, checkpoints, the model until it is fetched."""
-COMMAND = ["python", "-m", "torch.distributed.run", "-m", "graphmill.train.rank"]
-"""torchrun, whom Kubeflow tells by variables how many there are and where they meet."""
+TORCHRUN, RANK = ["python", "-m", "torch.distributed.run"], ["-m", "graphmill.train.rank"]
+"""torchrun, whom Kubeflow tells by variables how many there are and where they meet; and what it runs."""
+KEPT = 7 * 86_400.0
+"""Seconds for which the files of a run that did not succeed are kept, so that it can be tried again."""
 OWNER = ("KFP_POD_NAME", "KFP_POD_UID")
 """Tell the pod that this is; a job goes with the pod that it was made by."""
 
@@ -42,9 +45,11 @@ def run(graph: str | Path, features: str | Path, model: str | Path, params: Para
         artifact.write_text(folder / "params.json", text)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written: {artifact.told(error)}") from error
-    arguments = [*inputs, str(folder / "model"), str(folder / "params.json")]
+    job = _job(template, name, [*inputs, str(folder / "model"), str(folder / "params.json")], params)
+    door = Door()
+    _clear(folder, door)
     with _terminable():
-        follow.to_its_end(Door(), _job(template, name, arguments, params.processes), template["restarts"])
+        follow.to_its_end(door, job, template["restarts"], template["starting"])
     artifact.copy(artifact.read(folder / "model", "model"), model)
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -62,13 +67,27 @@ def _seen(path: str | Path) -> str:
     return str(folder)
 
 
-def _job(template: dict[str, Any], name: str, arguments: list[str], processes: int) -> dict[str, Any]:
+def _clear(folder: Path, door: Door) -> None:
+    """Remove the files of earlier runs that nobody has written to for long, and that no job works on."""
+    for other in folder.parent.iterdir():
+        with suppress(OSError, Unreachable, UserError):  # it is another run's; this one does not end for it
+            if other != folder and other.is_dir() and time.time() - _newest(other) > KEPT and not door.has(other.name):
+                shutil.rmtree(other)
+
+
+def _newest(folder: Path) -> float:
+    """When something in a folder was written last."""
+    return max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+
+
+def _job(template: dict[str, Any], name: str, arguments: list[str], params: Params) -> dict[str, Any]:
     metadata: dict[str, Any] = {"name": name, "labels": template["labels"]}
     if all(variable in os.environ for variable in OWNER):
         pod, identity = (os.environ[variable] for variable in OWNER)
         metadata["ownerReferences"] = [{"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": identity}]
     spec = template["spec"]
-    trainer = spec["trainer"] | {"command": COMMAND, "args": arguments, "numProcPerNode": processes}
+    command = [*TORCHRUN, f"--rdzv-conf=timeout={params.process_timeout}", *RANK]  # 600 seconds of its own otherwise
+    trainer = spec["trainer"] | {"command": command, "args": arguments, "numProcPerNode": params.processes}
     return {"apiVersion": VERSION, "kind": KIND, "metadata": metadata, "spec": spec | {"trainer": trainer}}
 
 

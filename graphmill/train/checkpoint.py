@@ -3,11 +3,13 @@
 import os
 import shutil
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 
 from graphmill.artifact import digest_of, to_json
+from graphmill.progress import say
 from graphmill.train.ranks import ALONE, Ranks
 
 
@@ -39,7 +41,11 @@ class Checkpoints:
         file = self.folder / f"{name}.pt"
         if not file.exists():
             return None
-        found: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu")
+        try:
+            found: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu")
+        except (RuntimeError, EOFError, UnpicklingError) as error:  # a machine went down before its disk had all of it
+            say(f"train: checkpoint {file} cannot be read ({type(error).__name__}); {name} begins anew")
+            return None
         return found
 
     def save(self, name: str, state: dict[str, Any]) -> None:

@@ -15,6 +15,9 @@ from graphmill.errors import UserError
 from graphmill.train.params import Params
 from graphmill.train.rank import LEFT, MISTAKE
 
+CLOSING = 20
+"""Seconds; torchrun kills thirty after it asked a process to end. Who is killed of itself is seen at once."""
+
 
 def run(graph: str | Path, features: str | Path, model: str | Path, params: Params) -> None:
     """Train with ``params.processes`` processes, and wait for them; when one fails the others are ended.
@@ -50,15 +53,25 @@ def run(graph: str | Path, features: str | Path, model: str | Path, params: Para
 
 def told(error: ChildFailedError, count: int) -> Exception:
     """What to tell of the failures of ``count`` processes: the first that did not follow from another's."""
-    rank, failure = min(error.failures.items(), key=lambda item: (item[1].exitcode == LEFT, item[1].timestamp))
+    first = min(failure.timestamp for failure in error.failures.values())
+    rank, failure = min(error.failures.items(), key=lambda item: (_follows(item[1], first), item[1].timestamp))
     who = f"train: process {rank} of {count}"
     if failure.exitcode == MISTAKE:
         return UserError(_message(failure).partition(": ")[2])
+    if failure.exitcode == LEFT:  # and none that it lost has failed
+        hung = "one of them hung, or was later than train.process_timeout allows"
+        return UserError(f"{_message(failure).partition(': ')[2]}; {hung}")
     if failure.exitcode == -signal.SIGKILL:
         return UserError(f"{who} was killed; if the machine was out of memory, take fewer train.processes")
     if failure.exitcode < 0:
         return UserError(f"{who} was ended by {failure.signal_name()}")
     return RuntimeError(f"{who} failed (exit status {failure.exitcode}): {_message(failure)}")
+
+
+def _follows(failure: ProcessFailure, first: int) -> bool:
+    """Whether a process ended since another had, or because torchrun ends all: who does not go is killed in the end."""
+    killed = failure.exitcode == -signal.SIGKILL and failure.timestamp - first > CLOSING
+    return killed or failure.exitcode in (LEFT, -signal.SIGTERM)
 
 
 def _message(failure: ProcessFailure) -> str:

@@ -93,6 +93,9 @@ class Params(Section):
     """Processes on a machine that train the network together, each on its share of every batch; one for each GPU. The
     steps are those of one process; with dropout, the result is alike and not the same. How many machines, says
     `cluster.distributed`."""
+    process_timeout: int = Field(default=1800, ge=1)
+    """Seconds that processes wait for one that hangs or comes late, such as with a machine that has yet to start; then
+    all end. One that dies is noticed at once."""
     memory_limit: str = Field(default="2GB", pattern=r"^\d+(\.\d+)? ?[KMGT]i?B$")
     """Memory of full-graph inference; hidden rows beyond it stand in a temporary file."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -21,6 +21,8 @@ from graphmill.train.ranks import Ranks
 
 MISTAKE, LEFT = 2, 3
 """Exit statuses that are no failure of this process's own."""
+GLOO = ("gloo", "caused pair closure")
+"""What its errors have in them, which have no type of their own."""
 LOOK = 1.0
 """Seconds between two looks at whether the launcher still lives."""
 
@@ -57,7 +59,8 @@ def _train(graph: str, features: str, model: str, params: str) -> None:
         told = f"train: {given.processes} processes are to train, and {started} are there"
         raise UserError(f"{told}; a TrainJob's runtime must have the policy `torch`, which tells torchrun of all nodes")
     try:
-        stage.run(graph, features, model, given, Ranks.join(choose_device(given.device).type == "cuda"))
+        ranks = Ranks.join(choose_device(given.device).type == "cuda", given.process_timeout)
+        stage.run(graph, features, model, given, ranks)
     except Exception as error:
         if lost(error):  # without its traceback, which would lead away from the one at fault
             raise Left(f"train: process {os.environ['RANK']} of {started} {LOST}: {error}") from None
@@ -65,8 +68,10 @@ def _train(graph: str, features: str, model: str, params: str) -> None:
 
 
 def lost(error: Exception) -> bool:
-    """Whether an error only tells that another process has ended."""
-    return isinstance(error, distributed.DistError) or "gloo" in str(error).lower()
+    """Whether an error only tells that another process has ended, or does not answer."""
+    if isinstance(error, distributed.DistError):
+        return True
+    return isinstance(error, RuntimeError) and any(mark in str(error).lower() for mark in GLOO)
 
 
 def _end_with(launcher: int) -> None:

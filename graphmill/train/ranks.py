@@ -18,9 +18,6 @@ from torch import distributed, nn
 
 from graphmill.errors import UserError
 
-TIMEOUT = timedelta(minutes=30)
-"""How long one waits for the others, such as for the slowest that opens the graph. One that died is noticed at once."""
-
 
 @dataclass(frozen=True)
 class Ranks:
@@ -34,8 +31,12 @@ class Ranks:
     """Its number on this machine, and that of its GPU."""
 
     @classmethod
-    def join(cls, cuda: bool) -> Self:
+    def join(cls, cuda: bool, patience: float) -> Self:
         """Meet the other processes that torchrun started; returns when all are there.
+
+        Args:
+            cuda: whether each has a GPU.
+            patience: seconds that one waits for the others, here and whenever they agree. Who died is noticed at once.
 
         Raises:
             UserError: when there are more processes on this machine than GPUs.
@@ -46,7 +47,7 @@ class Ranks:
                 told = f"train: process {ranks.local} of this machine has no GPU, there are {torch.cuda.device_count()}"
                 raise UserError(f"{told}; start one process for each, or take train.device: cpu")
             torch.cuda.set_device(ranks.local)
-        distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=TIMEOUT)
+        distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=timedelta(seconds=patience))
         return ranks
 
     @property

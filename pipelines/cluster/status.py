@@ -14,7 +14,7 @@ from graphmill.errors import UserError
 from pipelines.cluster import source
 from pipelines.cluster.client import Cluster
 from pipelines.cluster.errors import Absent
-from pipelines.cluster.tasks import tasks, text
+from pipelines.cluster.tasks import decision, tasks, text
 from pipelines.cluster.watch import cancelled
 
 ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -27,7 +27,8 @@ def latest(cluster: Cluster, limit: int) -> list[dict[str, Any]]:
 
 
 def one(cluster: Cluster, run: Any, titles: Mapping[str, str]) -> dict[str, Any]:
-    """A run with its tasks, as plain values."""
+    """A run with its tasks, and what drift decided in one of `monitoring`, as plain values."""
+    found = tasks(run, titles)
     told = [
         {
             "task": task.title,
@@ -38,9 +39,9 @@ def one(cluster: Cluster, run: Any, titles: Mapping[str, str]) -> dict[str, Any]
             "seconds": task.seconds and round(task.seconds, 1),
             "error": task.error,
         }
-        for task in tasks(run, titles)
+        for task in found
     ]
-    return {**_run(cluster, run), "error": text(run.error), "tasks": told}
+    return {**_run(cluster, run), "error": text(run.error), "decision": decision(found), "tasks": told}
 
 
 def find(cluster: Cluster, wanted: str) -> Any:

@@ -6,7 +6,7 @@ what its executors say is added.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +17,8 @@ PLUMBING = re.compile(rf"root|.*{DRIVER}|{EXECUTOR}.*|(condition|condition-branc
 """Names of nodes that are no task, where the pipeline's own tasks are not known."""
 IMPLEMENTATIONS = ("system-container-impl", "retry-system-container-impl")
 """Argo's templates of the pod in which a task's code runs."""
+KEPT = re.compile(r"Keep: (\w+)")
+"""Title of the task that a run of `monitoring` has where the model stays, and why."""
 FAILED = "FAILED"
 
 
@@ -70,6 +72,15 @@ def tasks(run: Any, titles: Mapping[str, str]) -> list[Task]:
 def failed(run: Any, titles: Mapping[str, str]) -> list[Task]:
     """The tasks that ended a run, the first first."""
     return [task for task in tasks(run, titles) if task.state == FAILED]
+
+
+def decision(found: Iterable[Task]) -> str | None:
+    """What drift decided in a run of `monitoring`, by the branch that the run took; None before, and in other runs."""
+    found = list(found)
+    if not any(task.key == "drift" and task.state == "SUCCEEDED" for task in found):
+        return None
+    kept = [match[1] for task in found if (match := KEPT.fullmatch(task.title))]
+    return kept[0] if kept else "retrain" if any(task.key == "train" for task in found) else None
 
 
 def text(error: Any) -> str:
