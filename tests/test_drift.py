@@ -691,6 +691,39 @@ def test_a_changed_shape_with_the_same_mean_is_seen() -> None:
     assert distances.distance(np.array([1.0, 0]), np.array([0, 1.0])) == 1
 
 
+@pytest.mark.parametrize(
+    ("counts", "state"),
+    [
+        ({"a": 500, "b": 300, "c": 200}, "ok"),
+        ({"a": 300, "b": 500, "c": 200}, "warn"),
+        ({"a": 950, "b": 30, "c": 20}, "alarm"),
+        ({"a": 10, "b": 0, "c": 0}, "ok"),  # ten rows
+    ],
+)
+def test_categories_that_trade_places_are_seen_without_a_p_value(counts: dict[str, int], state: str) -> None:
+    def shape(counts: dict[str, int], other: int = 0) -> dict[str, Any]:
+        total = sum(counts.values()) + other
+        summary = {"rows": total, "missing": 0, "counts": counts, "other": other, "unseen": None}
+        return {"columns": {"node a": {"x": summary}}}
+
+    history = [shape({"c": 200 - place, "a": 500 + place, "b": 300}) for place in range(8)]
+    (item,) = distances.distances(shape(counts), history, Params())
+    assert (item.name, item.statistic, item.state) == ("node a: x", "distribution", state)
+    (others,) = distances.distances(shape({"a": 250, "b": 150, "c": 100}, 500), history, Params())
+    assert others.state == "alarm" and others.value == pytest.approx(0.5, abs=0.01), "half are none of them"
+    assert distances.distances(shape({"a": 0, "b": 0, "c": 0}), history, Params()) == []
+
+
+def test_distances_of_samples_of_the_same_are_seldom_beyond_chance() -> None:
+    state, shares = np.random.default_rng(5), np.array([0.4, 0.3, 0.2, 0.05, 0.05])
+    for rows in (30, 300, 30_000):
+        beyond = np.array([
+            distances.variation(state.multinomial(rows, shares), state.multinomial(10 * rows, shares))
+            for _ in range(500)
+        ]) > (distances.CHANCE_OF_SHARES + 1) * np.sqrt(1.1 / rows)  # fmt: skip
+        assert beyond.mean() < 0.01
+
+
 def test_labels_that_are_not_there_yet_are_said_to_be() -> None:
     block = {"examples": 100, "maturity": 0.2, "labels": 20, "positives": 3, "groups": {}}
     young = {"start": 0, "performance": block}
