@@ -216,6 +216,13 @@ def test_a_slice_without_labels_is_told_and_leaves_the_verdict_on_the_whole() ->
     assert compare.families(items + whole, {}, Params())["performance"]["state"] == "insufficient_labels"
 
 
+def test_a_column_with_an_equals_sign_has_its_slices() -> None:
+    examples = pd.DataFrame({"slice.a": ["x", "b=1", "y"], "slice.a=b": ["1", "2", "1"]})
+    assert cohorts.freeze(examples)[0] == "a=b=1"
+    found = {name: inside.tolist() for name, inside in cohorts.slices(examples, np.arange(3), ["a=b=1", "a=x", "c=1"])}
+    assert found == {"a=b=1": [True, False, True], "a=x": [True, False, False]}
+
+
 @pytest.mark.parametrize(("hidden", "positives"), [(0.25, 1.0), (0.0, 0.05)])
 def test_too_few_labels_give_no_figure_but_a_state(hidden: float, positives: float) -> None:
     source = cohort_source()

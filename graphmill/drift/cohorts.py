@@ -108,6 +108,7 @@ def slices(examples: pd.DataFrame, rows: Integers, frozen: list[str]) -> Iterato
         column: examples[f"slice.{column}"].iloc[rows].to_numpy(str) for column in columns(examples)
     }
     for name in frozen:
-        column, _, value = name.partition("=")
-        if column in values:
-            yield name, values[column] == value
+        for column in sorted(values, key=len, reverse=True):  # a column may have "=" in its name
+            if name.startswith(f"{column}="):
+                yield name, values[column] == name.removeprefix(f"{column}=")
+                break
