@@ -30,7 +30,9 @@ NEEDED = {"x86_64": {"avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"}, "aarch64":
 """What Linux must tell of a processor that is to run them."""
 
 _OURS = re.compile(r"kernels-[0-9a-f]{16}")
-_MENTION = re.compile(rb"graphmill[\w.]*(?: import (?:\([^)]*\)|[^\n]*))?")
+_MENTION = rb"(graphmill[\w.]*(?: import (?:\([^)]*\)|[^\n]*))?)"
+_ANYWHERE = re.compile(_MENTION)
+_WHEN_LOADED = re.compile(rb"^(?:from|import) " + _MENTION, re.MULTILINE)
 
 
 def prepare(package: Path = Path(__file__).parent) -> Path:
@@ -70,10 +72,10 @@ def digest(package: Path) -> str:
 
 
 def sources(package: Path) -> dict[str, bytes]:
-    """The modules that import numba, and what they import of the package, and so on: names and contents.
+    """The modules that import numba, what they import of the package, and so on: names and contents.
 
-    A kernel can hold nothing else: constants and kernels of its own module, or such as that imports. An edit elsewhere
-    compiles nothing anew.
+    A kernel can hold nothing else: constants and kernels of its own module, or such as that imports; of others, what
+    they import when they are loaded, not what a function of theirs does. An edit elsewhere compiles nothing anew.
     """
     root = str(package.parent)
     texts = {_module(root, str(file)): file.read_bytes() for file in package.rglob("*.py")}
@@ -83,7 +85,7 @@ def sources(package: Path) -> dict[str, bytes]:
         name = waiting.pop()
         if name in texts and name not in found:
             found[name] = texts[name]
-            waiting += _imported(texts[name])
+            waiting += _imported(texts[name], _ANYWHERE if b" numba" in texts[name] else _WHEN_LOADED)
     return found
 
 
@@ -113,9 +115,9 @@ def _module(root: str, file: str) -> str:
     return file[len(root) + 1 : -len(".py")].replace(os.sep, ".").removesuffix(".__init__")
 
 
-def _imported(text: bytes) -> Iterator[str]:
+def _imported(text: bytes, mentions: re.Pattern[bytes]) -> Iterator[str]:
     """What may be a module among what a source file imports."""
-    for mention in _MENTION.findall(text):
+    for mention in mentions.findall(text):
         base, _, names = mention.decode().partition(" import ")
         yield base
         yield from (f"{base}.{name}" for name in re.findall(r"\w+", names))
