@@ -660,6 +660,19 @@ def test_one_node_of_a_few_is_no_news() -> None:
     assert states(1_000, 20_000) == {"alarm"}, "the same share of many"
 
 
+def test_one_community_cut_anew_is_no_news() -> None:
+    def states(share: float, communities: float) -> set[str]:
+        past, now = (
+            {"structure": {"a.to.a": {"timed": True, "orphan_share": value, "effective_communities": communities}}}
+            for value in (0.0, share)
+        )
+        items = compare.items(now, Past({}, [past] * 20), Params())
+        return {item.state for item in items if item.statistic == "orphan share"}
+
+    assert states(1 / 8, 7.9) == {"ok"} and states(3 / 8, 7.9) == {"alarm"}
+    assert states(1 / 8, 100.0) == {"alarm"}, "a dozen of a hundred"
+
+
 def test_a_trifle_of_a_share_is_never_told_however_large_beside_nothing() -> None:
     def shape(share: float) -> dict[str, Any]:
         return {"structure": {"a.b.c to c": {"timed": True, "new_share": share}}}

@@ -135,6 +135,8 @@ def _structure(name: str, values: dict[str, Any]) -> list[Measure]:
         noise = values.get("noise", {}).get(statistic, counted)
         share, side = statistic in structure.SHARES, int(statistic in structure.RISES)
         words, grain = statistic.replace("_", " "), 1 / min(counts) if share and counts else 0.0
+        if statistic == "orphan_share":  # it moves by whole communities, and one that Louvain cuts anew is no news
+            grain = max(grain, 1 / (values.get("effective_communities") or 1))
         found.append(
             Measure("structure", name, words, "structure", float(value), noise, 1.0, 1.0, share, grain, side=side)
         )
