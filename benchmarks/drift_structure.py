@@ -20,7 +20,7 @@ def run(small: bool) -> dict[str, Any]:
     told = structure.power(trials)
     nothing = told.pop("nothing")
     found = {
-        "null": {"natural": {"rate": nothing["alarm"], "error": nothing["error_at_once"], "bound": NOTHING}},
+        "null": {"natural": {"rate": nothing["each"], "error": nothing["error_of_each"], "bound": NOTHING}},
         "drift": {
             name: {"rate": one["in_three"], "error": one["error"], "bound": BOUNDS.get(name, 0.95)}
             for name, one in told.items()

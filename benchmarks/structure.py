@@ -89,7 +89,7 @@ def power(trials: int) -> dict[str, dict[str, Any]]:
 def _checked(
     snapshot: evolving.Snapshot, history: list[dict[str, Any]], law: evolving.Law, state: np.random.Generator
 ) -> list[tuple[str, list[str]]]:
-    """The verdicts on the next snapshots, up to the first alarm."""
+    """The verdicts on the next snapshots: on a changed law up to the first alarm."""
     told: list[tuple[str, list[str]]] = []
     past = list(history)
     for check in range(CHECKS):
@@ -97,20 +97,23 @@ def _checked(
         newest = profile(snapshot, past[-1], PAST + check)
         told.append(verdict(newest, Past(reference(evolving.COMMUNITIES), past)))
         past.append(newest)
-        if told[-1][0] == "alarm":
+        if told[-1][0] == "alarm" and law != evolving.Law():
             break
     return told
 
 
 def _shares(told: list[list[tuple[str, list[str]]]]) -> dict[str, Any]:
-    """Shares of the trials, the standard errors of ``alarm`` and ``in_three``, and what was loudest."""
+    """Shares of the trials, of ``each`` check as well, standard errors, and what was loudest."""
     at_once = [checks[0][0] for checks in told]
-    first, alarm = (float(np.mean([checks[place][0] == "alarm" for checks in told])) for place in (0, -1))
+    first = float(np.mean([state == "alarm" for state in at_once]))
+    alarm = float(np.mean([any(state == "alarm" for state, _ in checks) for checks in told]))
+    each = [np.mean([state == "alarm" for state, _ in checks]) for checks in told]
     loud = [name for checks in told for name in checks[-1][1]]
     names, counts = np.unique(loud, return_counts=True)
     return {
         "alarm": round(first, 3),
-        "error_at_once": round(float(np.sqrt(first * (1 - first) / len(told))), 3),
+        "each": round(float(np.mean(each)), 3),
+        "error_of_each": round(float(np.std(each) / np.sqrt(len(told))), 3),
         "warn": round(float(np.mean([state in ("warn", "alarm") for state in at_once])), 3),
         "in_three": round(alarm, 3),
         "error": round(float(np.sqrt(alarm * (1 - alarm) / len(told))), 3),
