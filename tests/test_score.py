@@ -1,7 +1,6 @@
 """Batch scoring: every node once, equal to what evaluation computes; events in parts of bounded size."""
 
 import json
-import shutil
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -12,6 +11,7 @@ from graphmill.errors import UserError
 from graphmill.features.store import Features
 from graphmill.graph.store import Graph
 from graphmill.model import Model
+from tests import tiny
 
 
 def test_every_event_is_scored_as_the_evaluation_does(tiny_run):
@@ -82,12 +82,8 @@ def without_predictions(folder):
 )
 def test_a_model_whose_profile_cannot_be_used_scores_all_the_same(tiny_run, tmp_path, capsys, change, told, written):
     root = tiny_run / "artifacts"
-    trained = artifact.read(root / "model", "model")
-    with artifact.write(tmp_path / "model", "model") as draft:
-        shutil.copytree(trained.path, draft.folder, dirs_exist_ok=True)
-        draft.manifest |= trained.manifest
-        (draft.folder / "lineage.json").unlink()
-        change(draft.folder / "profile")
+    with tiny.altered(root / "model", "model", tmp_path / "model") as folder:
+        change(folder / "profile")
     score.run(tmp_path / "model", root / "graph", root / "features", tmp_path / "found", score.Params(embeddings=False))
     assert (tmp_path / "found" / "predictions.parquet").exists()
     assert (tmp_path / "found" / "profile.json").exists() == written

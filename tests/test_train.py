@@ -1,7 +1,6 @@
 """Training: deterministic, resumable, better with the graph; full-graph inference equals sampling everything."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -156,12 +155,8 @@ def test_features_that_were_not_fitted_are_refused(tiny_run, tmp_path):
 
 def test_features_profiled_by_another_version_are_refused_before_anything_is_trained(tiny_run, tmp_path, monkeypatch):
     root = tiny_run / "artifacts"
-    written = artifact.read(root / "features", "features")
-    with artifact.write(tmp_path / "features", "features") as draft:
-        shutil.copytree(written.path, draft.folder, dirs_exist_ok=True)
-        draft.manifest |= written.manifest
-        (draft.folder / "lineage.json").unlink()
-        (draft.folder / "profile" / "reference.json").write_text('{"version": 1}')
+    with tiny.altered(root / "features", "features", tmp_path / "features") as folder:
+        (folder / "profile" / "reference.json").write_text('{"version": 1}')
     monkeypatch.setattr(loop, "fit", lambda *_: pytest.fail("trained"))
     with pytest.raises(UserError, match="profile version 1, this version reads 2; run the stage features again"):
         train.run(root / "graph", tmp_path / "features", tmp_path / "model", train.Params())

@@ -1,5 +1,8 @@
 """One tiny payment network that every test shares: small enough for a second, large enough to learn from."""
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +10,21 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from graphmill import artifact
+
 DAYS = 120
 START = pd.Timestamp("2025-01-01")
+
+
+@contextmanager
+def altered(source: Path, kind: str, target: Path) -> Iterator[Path]:
+    """A copy of an artifact, sealed anew with what is changed in its folder meanwhile."""
+    written = artifact.read(source, kind)
+    with artifact.write(target, kind) as draft:
+        shutil.copytree(written.path, draft.folder, dirs_exist_ok=True)
+        draft.manifest |= written.manifest
+        (draft.folder / artifact.LINEAGE).unlink()
+        yield draft.folder
 
 
 def tables(seed: int = 0, payments: int = 900) -> dict[str, pd.DataFrame]:

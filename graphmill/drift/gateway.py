@@ -52,9 +52,5 @@ def _send(url: str, service: str, registry: CollectorRegistry, told: list[str]) 
     handler = partial(basic_auth_handler, username=name, password=password) if colon else default_handler
     try:
         push_to_gateway(url, JOB, registry, {"service": service}, timeout=PATIENCE, handler=handler)
-    except (
-        OSError,
-        ValueError,
-        HTTPException,
-    ) as error:  # urllib's errors are OSErrors, but for an answer that is none
+    except (OSError, ValueError, HTTPException) as error:  # the last for an answer that is no HTTP
         told.append(" ".join(str(error).split())[:200] or type(error).__name__)
